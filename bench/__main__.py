@@ -1,0 +1,85 @@
+"""`python -m bench [ingest] [single] [tock]`: all by default. A table on standard output, JSON in bench/results/."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from bench import host, ingest, single, tock
+from metronome import __version__
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("which", nargs="*", default=[], help="ingest, single, tock")
+    parser.add_argument("--events", type=int, default=100_000, help="events of a run of ingest")
+    parser.add_argument("--runs", type=int, default=5, help="runs of ingest and single, after a warm-up")
+    parser.add_argument("--tock-events", type=int, default=1_000_000)
+    parser.add_argument("--heap", default="2g", help="heap of Elasticsearch")
+    wanted = parser.parse_args()
+    which = wanted.which or ["ingest", "single", "tock"]
+    report: dict[str, Any] = {"version": __version__, "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "host": host.facts()}
+    # Of short name: Elasticsearch's and SQLite's paths are below it.
+    with tempfile.TemporaryDirectory(prefix="bench") as folder, host.running(Path(folder), wanted.heap) as running:
+        if "ingest" in which:
+            report["ingest"] = ingest.bench(running, events=wanted.events, runs=wanted.runs)
+        if "single" in which:
+            report["single"] = single.bench(running, posts=8000, runs=wanted.runs)
+        if "tock" in which:
+            report["tock"] = tock.bench(running, events=wanted.tock_events, questions=400)
+    results = Path(__file__).parent / "results"
+    results.mkdir(exist_ok=True)
+    path = results / "latest.json"
+    path.write_text(json.dumps(report, indent=2) + "\n")
+    print(table(report))
+    print(f"\nAs JSON: {path.relative_to(Path.cwd())}")
+
+
+def table(report: dict[str, Any]) -> str:
+    """The report as the Markdown table that the documents show."""
+    rows = [("what", "Metronome", "instead", "ratio or difference")]
+    if found := report.get("ingest"):
+        rows += [
+            (
+                "indexed events/s, NDJSON of 500",
+                _spread(found["gateway"]),
+                f"`_bulk`, same ids: {_spread(found['raw'])}",
+                f"{found['ratio']:.2f}",
+            ),
+            ("", "", f"`_bulk`, automatic ids: {_spread(found['raw_auto_id'])}", f"{found['ratio_auto_id']:.2f}"),
+            ("gateway's processor time an event", f"{found['cpu_us']['median']:.1f} µs", "", ""),
+        ]
+    for name, found in (report.get("single") or {}).items():
+        if name.startswith("connections_"):
+            text = f"{found['posts_per_s']:,}/s, p50 {found['p50_ms']} ms, p99 {found['p99_ms']} ms"
+            rows.append((f"single posts, fsynced, {name[12:]} connections", text, "", ""))
+    if found := report.get("tock"):
+        for name, text in (("items", "tock of random items"), ("repeated", "tock of one item, repeated")):
+            here, raw = found[name]["tock"], found[name]["raw"]
+            rows.append(
+                (
+                    text,
+                    _latency(here),
+                    f"`_search`: {_latency(raw)}",
+                    f"p50 {found[name]['p50_over_ms']:+.2f} ms, p99 × {found[name]['p99_ratio']}",
+                )
+            )
+    return "\n".join(
+        "| " + " | ".join(row) + " |" + ("\n| --- | --- | --- | --- |" if row is rows[0] else "") for row in rows
+    )
+
+
+def _spread(figure: dict[str, float]) -> str:
+    return f"{figure['median']:,.0f} ({figure['low']:,.0f}–{figure['high']:,.0f})"
+
+
+def _latency(figure: dict[str, float]) -> str:
+    return f"p50 {figure['p50_ms']} ms, p99 {figure['p99_ms']} ms"
+
+
+if __name__ == "__main__":
+    main()

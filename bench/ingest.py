@@ -1,0 +1,113 @@
+"""(a) Indexed events a second through `/tick`, against prebuilt `_bulk` bodies sent to the same Elasticsearch."""
+
+from __future__ import annotations
+
+import sys
+import time
+import uuid
+from statistics import median
+from typing import Any
+
+from bench import load
+from bench.events import generate, yesterday
+from bench.host import Gateway, Host, gateway, wait
+from metronome.store.documents import template
+
+BATCH = 500
+
+
+def bench(host: Host, *, events: int, runs: int) -> dict[str, Any]:
+    """ABAB: raw with ids, raw with automatic ids, gateway; medians and spread over `runs`, after one warm-up each."""
+    lines = generate(events, seed=1, end=yesterday(), days=1, agents=False)
+    batches = [lines[start : start + BATCH] for start in range(0, len(lines), BATCH)]
+    for prefix in ("raw", "gate"):
+        host.ask("PUT", f"/_index_template/metronome-{prefix}", template(prefix))
+    figures: dict[str, list[float]] = {name: [] for name in ("raw", "raw_auto_id", "gateway", "cpu_us")}
+    connections = _best_connections(host, batches)
+    with gateway(host, "gate") as running:
+        for number in range(runs + 1):
+            rates = {
+                "raw": _raw(host, batches, connections, ids=True),
+                "raw_auto_id": _raw(host, batches, connections, ids=False),
+            }
+            rates["gateway"], rates["cpu_us"] = _through(host, running, batches)
+            print(f"  run {number}: " + ", ".join(f"{k} {v:,.1f}" for k, v in rates.items()), file=sys.stderr)
+            if number:
+                for name, value in rates.items():
+                    figures[name].append(value)
+    return {
+        "events": events,
+        "connections": connections,
+        **{name: _spread(values) for name, values in figures.items()},
+        "ratio": round(median(figures["gateway"]) / median(figures["raw"]), 3),
+        "ratio_auto_id": round(median(figures["gateway"]) / median(figures["raw_auto_id"]), 3),
+    }
+
+
+def _best_connections(host: Host, batches: list[list[bytes]]) -> int:
+    rates = {n: _raw(host, batches, n, ids=True) for n in (1, 2, 4)}
+    return max(rates, key=lambda n: rates[n])
+
+
+def _raw(host: Host, batches: list[list[bytes]], connections: int, *, ids: bool) -> float:
+    run_id = uuid.uuid4().hex[:8]
+    requests = []
+    for number, batch in enumerate(batches):
+        body = b"".join(
+            _action(f"{run_id}-{number:06d}-{at:04d}" if ids else "") + line + b"\n" for at, line in enumerate(batch)
+        )
+        requests.append(
+            load.request(
+                host.elasticsearch,
+                "/_bulk",
+                body,
+                "application/x-ndjson",
+                {"Authorization": host.headers["Authorization"]},
+            )
+        )
+    result = load.run(host.elasticsearch, requests, connections)
+    assert set(result.statuses) == {200}, result.statuses
+    count = sum(map(len, batches))
+    assert host.count("raw-*") == count
+    host.remove("raw-*")
+    return count / result.elapsed_s
+
+
+def _action(doc_id: str) -> bytes:
+    index = f"raw-{yesterday():%Y.%m.%d}"
+    return (
+        f'{{"create":{{"_index":"{index}","_id":"{doc_id}"}}}}\n'.encode()
+        if doc_id
+        else f'{{"create":{{"_index":"{index}"}}}}\n'.encode()
+    )
+
+
+def _through(host: Host, running: Gateway, batches: list[list[bytes]]) -> tuple[float, float]:
+    """Events a second until the last is indexed, and the gateway's processor time an event in microseconds."""
+    requests = [load.request(running.bind, "/tick", b"\n".join(batch), "application/x-ndjson") for batch in batches]
+    count = sum(map(len, batches))
+    before = running.cpu_s()
+    started = time.perf_counter()
+    result = load.run(running.bind, requests, 2)
+    assert set(result.statuses) == {202}, result.statuses
+    wait(lambda: _indexed(host) >= count, 300)
+    elapsed = time.perf_counter() - started
+    cpu_us = (running.cpu_s() - before) / count * 1e6
+    assert host.count("gate-*") == count
+    host.remove("gate-*")
+    return count / elapsed, cpu_us
+
+
+def _indexed(host: Host) -> int:
+    stats = host.ask("GET", "/gate-*/_stats/indexing?filter_path=_all.primaries.indexing.index_total")
+    return int(stats.get("_all", {}).get("primaries", {}).get("indexing", {}).get("index_total", 0))
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    ordered = sorted(values)
+    quarter = len(ordered) // 4
+    return {
+        "median": round(median(ordered), 2),
+        "low": round(ordered[quarter], 2),
+        "high": round(ordered[-1 - quarter], 2),
+    }

@@ -1,0 +1,5 @@
+"""`python -m metronome`."""
+
+from metronome.cli import main
+
+main()

@@ -1,0 +1,285 @@
+"""The commands: a thin shell over the rooms, with their verbs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import click
+
+from metronome import __version__, logs
+from metronome.errors import MetronomeError, SetupError
+from metronome.settings import Settings, secret_variables, table
+
+
+class Commands(click.Group):
+    """The group: commands in the order in which a user meets them, and our errors as one line without a traceback."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except MetronomeError as error:
+            click.echo(f"metronome: {error.message}", err=True)
+            ctx.exit(1)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="metronome")
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    """Usage events in, numbers out, over the Elasticsearch you already run.
+
+    Start everything with `metronome up`. Settings are environment variables: `metronome settings` lists them.
+    """
+    # Each command reads the settings itself, so that --help and `settings` work with a wrong one.
+
+
+@main.command()
+def up() -> None:
+    """Start everything: Elasticsearch if none is configured, the drain and HTTP.
+
+    Ctrl-C or SIGTERM stops all of it in order; SIGHUP restarts the HTTP workers.
+    """
+    from metronome import up as installation
+
+    installation.run(Settings.from_env())
+
+
+@main.command()
+def serve() -> None:
+    """Serve HTTP: takes ticks into the spool, answers tocks. Needs a drain beside it."""
+    from metronome.web.server import serve as run
+
+    settings = Settings.from_env()
+    run(settings, _address(settings))
+
+
+@main.command()
+@click.option("--until-empty", is_flag=True, help="Return as soon as nothing waits any more.")
+def drain(until_empty: bool) -> None:
+    """Ship spooled events to Elasticsearch. One drain a METRONOME_HOME; a second waits as a stand-by."""
+    from metronome.metrics import Metrics, use_folder
+    from metronome.store.client import connect
+    from metronome.store.drain import Drain
+    from metronome.store.spool import make_folder
+
+    settings = Settings.from_env()
+    make_folder(settings.spool_dir)
+    logs.configure(settings.log_level, "drain")
+    use_folder(settings.metrics_dir, "drain")
+    client = connect(settings, _address(settings), timeout_s=settings.drain_timeout_s)
+    run = Drain(settings, client, Metrics())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: run.stop())
+    run.run(until_empty=until_empty)
+
+
+@main.command()
+@click.argument("event", required=False)
+@click.option("--file", "path", type=click.File("rb"), help="Post the JSON or NDJSON of a file; - is standard input.")
+def tick(event: str | None, path: Any) -> None:
+    """Post an EVENT, as JSON or as an item's id, and print the receipt.
+
+    \b
+    metronome tick home
+    metronome tick '{"id": "report", "event": "download", "format": "csv"}'
+    """
+    from metronome.client import post
+
+    if path is not None:
+        body = path.read()
+    elif event is None:
+        raise click.UsageError("give an EVENT or --file")
+    else:
+        body = event.encode() if event.lstrip()[:1] in "{[" else json.dumps({"id": event}).encode()
+    click.echo(json.dumps(post(Settings.from_env().url + "/tick", body), indent=2))
+
+
+@main.command()
+@click.argument("item")
+@click.option("--from", "first", help="First day, such as 2026-11-01, or instant.")
+@click.option("--to", "last", help="Last day (included), or instant.")
+@click.option("--tz", help="Time zone of the days, such as Europe/Paris.")
+@click.option("--interval", help="hour, day, week, month or year.")
+@click.option("--include", help="Further blocks: hits, visitors, robots, errors, geo.")
+def tock(
+    item: str, first: str | None, last: str | None, tz: str | None, interval: str | None, include: str | None
+) -> None:
+    """Print views, downloads and referers of an ITEM."""
+    from metronome.client import get
+
+    wanted = {"from": first, "to": last, "tz": tz, "interval": interval, "include": include}
+    query = {name: value for name, value in wanted.items() if value}
+    click.echo(
+        json.dumps(
+            get(f"{Settings.from_env().url}/tock/{quote(item, safe='')}.json", query),
+            indent=2,
+            ensure_ascii=False,
+        )
+    )
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path), default=Path("mappings"))
+@click.option("--install", is_flag=True, help="Put the template into Elasticsearch instead of writing it.")
+def mappings(folder: Path, install: bool) -> None:
+    """Write the index template as JSON into FOLDER (default: mappings), or install it."""
+    from metronome.store import indices
+    from metronome.store.client import connect, wait_until_usable
+
+    settings = Settings.from_env()
+    if not install:
+        for path in indices.write_files(folder, settings):
+            click.echo(path)
+        return
+    client = connect(settings, _address(settings))
+    wait_until_usable(client, timeout_s=0)
+    changed = indices.install(client, settings)
+    click.echo(f"{indices.template_name(settings)}: {'installed' if changed else 'already there'}")
+
+
+@main.command()
+@click.option("--markdown", is_flag=True, help="As the table of docs/settings.md.")
+def settings(markdown: bool) -> None:
+    """List every setting: environment variable, value in force or default, meaning."""
+    if markdown:
+        click.echo("| variable | default | meaning |\n| --- | --- | --- |")
+        for variable, default, meaning in table():
+            click.echo(f"| `{variable}` | `{default}` | {meaning} |")
+        return
+    secrets = secret_variables()
+    for variable, default, meaning in table():
+        given = os.environ.get(variable)
+        shown = default if not given else "(set)" if variable in secrets else given
+        click.echo(f"{variable}={shown}\n    {meaning}")
+
+
+@main.group()
+def quarantine() -> None:
+    """What Elasticsearch refused for good: look at it, and send it again."""
+
+
+@quarantine.command("list")
+@click.option("--reason", default="", help="Only those whose reason has this text, in any case.")
+@click.option("--since", type=click.DateTime(), help="Only those refused since this time (UTC).")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, with the whole event.")
+def quarantine_list(reason: str, since: datetime | None, as_json: bool) -> None:
+    """Show refused events, oldest first."""
+    with closing(_quarantine(Settings.from_env())) as kept:
+        for row in kept.list(reason=reason, since_ms=_ms(since)):
+            at = datetime.fromtimestamp(row.at_ms / 1000, UTC).isoformat(timespec="seconds")
+            if as_json:
+                event = row.source.decode(errors="replace")
+                click.echo(
+                    json.dumps(
+                        {
+                            "at": at,
+                            "index": row.index,
+                            "id": row.id,
+                            "status": row.status,
+                            "reason": row.reason,
+                            "event": event,
+                        }
+                    )
+                )
+            else:
+                click.echo(f"{at}  {row.index}/{row.id}  {row.status} {row.kind}: {row.reason}")
+
+
+@quarantine.command("replay")
+@click.option("--reason", default="", help="Only those whose reason has this text, in any case.")
+@click.option("--since", type=click.DateTime(), help="Only those refused since this time (UTC).")
+def quarantine_replay(reason: str, since: datetime | None) -> None:
+    """Spool refused events again; the drain sends them. What fails once more comes back here."""
+    from metronome.store.quarantine import replay
+
+    settings = Settings.from_env()
+    done, damaged = replay(settings.spool_dir, reason=reason, since_ms=_ms(since))
+    click.echo(f"{done} events spooled again" + (f"; {damaged} damaged ones stay" if damaged else ""))
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+@click.option(
+    "--format",
+    "form",
+    default="auto",
+    help="auto, ndjson (events), json, common, combined, vhost_combined, or a LogFormat string of Apache httpd.",
+)
+@click.option("--app", default="", help="Application or site to note on every event.")
+@click.option("--batch", default=500, show_default=True, help="Events in a request.")
+@click.option(
+    "--unreadable",
+    type=click.Path(path_type=Path),
+    help="File for lines that can't be read (default: FILE.unreadable).",
+)
+@click.option("--restart", is_flag=True, help="Read from the beginning even if an earlier run got further.")
+def load(file: Path, form: str, app: str, batch: int, unreadable: Path | None, restart: bool) -> None:
+    """Load a FILE of events or an access log, plain or .gz; - is standard input.
+
+    Page views, downloads and errors of an access log become events whose id is the path. Loading the same file again
+    changes nothing, and a load that was cut goes on where it stopped.
+    """
+    from metronome.load import load_file
+
+    settings = Settings.from_env()
+    report = load_file(
+        file,
+        url=settings.url,
+        home=settings.home,
+        form=form,
+        app=app,
+        batch=batch,
+        unreadable=unreadable,
+        restart=restart,
+    )
+    click.echo(report.text())
+    if report.failed:
+        sys.exit(2)
+
+
+@main.command()
+def doctor() -> None:
+    """Say what is wrong with the set-up and how to mend it. Exits with 1 if anything is."""
+    from metronome.doctor import examine
+
+    healthy = True
+    for finding in examine():
+        mark = click.style("ok  ", fg="green") if finding.well else click.style("bad ", fg="red")
+        click.echo(f"{mark} {finding.what}: {finding.text}")
+        healthy = healthy and finding.well
+    sys.exit(0 if healthy else 1)
+
+
+def _address(settings: Settings) -> Any:
+    """The private node's address where no cluster is configured; raises SetupError if it doesn't run."""
+    if settings.elasticsearch_url:
+        return None
+    from metronome.store.node import running
+
+    address = running(settings)
+    if address is None:
+        raise SetupError(
+            f"no Elasticsearch: set ELASTICSEARCH_URL, or start the private one of {settings.home} with `metronome up`"
+        )
+    return address
+
+
+def _quarantine(settings: Settings) -> Any:
+    from metronome.store.quarantine import Quarantine
+
+    return Quarantine(settings.spool_dir)
+
+
+def _ms(moment: datetime | None) -> int:
+    return 0 if moment is None else int(moment.replace(tzinfo=UTC).timestamp() * 1000)

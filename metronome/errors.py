@@ -1,0 +1,136 @@
+"""Every way in which Metronome says no, drawn once.
+
+MetronomeError
+├── Refused            the caller can mend it (4xx)
+│   ├── BadPayload          400  the body can't be read
+│   ├── BadQuestion         400  a parameter can't be understood
+│   ├── NotFound            404
+│   ├── LengthRequired      411
+│   ├── TooLarge            413
+│   ├── UnsupportedMedia    415
+│   ├── NothingAccepted     422  every event of the request was refused
+│   └── TooMany             429  slow down, then send the same again
+├── Busy               the same call will work later (503, with Retry-After)
+│   ├── SpoolFull
+│   ├── SpoolUnavailable
+│   └── StoreUnavailable
+└── Broken             ours or the operator's to mend (500)
+    ├── SetupError          a setting, a file or a permission is wrong; says which and how to mend it
+    └── StoreRefused        Elasticsearch answered what this code can't have caused
+
+Each class knows its HTTP status. A message says what, where and what to do.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class MetronomeError(Exception):
+    """Base of the tree. `code` is stable and meant for programs, the message for people."""
+
+    status = 500
+
+    def __init__(self, message: str, *, field: str | None = None, retry_after_s: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+        self.retry_after_s = retry_after_s
+
+    @property
+    def code(self) -> str:
+        """The class name in snake case: `BadPayload` is `bad_payload`."""
+        name = type(self).__name__
+        return "".join("_" + c.lower() if c.isupper() else c for c in name).lstrip("_")
+
+    def body(self) -> dict[str, Any]:
+        """The project's one error body, as a JSON-ready dictionary."""
+        return error_body(self.status, self.code, self.message, self.field)
+
+
+def error_body(status: int, code: str, message: str, field: str | None = None) -> dict[str, Any]:
+    """`{"error": {"status": 400, "code": "bad_payload", "message": "…", "field": "…"}}`; `field` only if known."""
+    error: dict[str, Any] = {"status": status, "code": code, "message": message}
+    if field is not None:
+        error["field"] = field
+    return {"error": error}
+
+
+class Refused(MetronomeError):
+    """The caller can mend it."""
+
+    status = 400
+
+
+class BadPayload(Refused):
+    """The body can't be read as what its Content-Type says."""
+
+
+class BadQuestion(Refused):
+    """A parameter of a question can't be understood."""
+
+
+class NotFound(Refused):
+    status = 404
+
+
+class LengthRequired(Refused):
+    status = 411
+
+
+class TooLarge(Refused):
+    status = 413
+
+
+class UnsupportedMedia(Refused):
+    status = 415
+
+
+class NothingAccepted(Refused):
+    """Every event of the request was refused; `receipt` says why, event by event."""
+
+    status = 422
+
+    def __init__(self, message: str, receipt: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.receipt = receipt
+
+    def body(self) -> dict[str, Any]:
+        return {**super().body(), **self.receipt}
+
+
+class TooMany(Refused):
+    status = 429
+
+
+class Busy(MetronomeError):
+    """The same call will work later."""
+
+    status = 503
+
+    def __init__(self, message: str, *, retry_after_s: int = 5) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+
+
+class SpoolFull(Busy):
+    """The spool's limit or the disk's is reached; nothing of the request was taken."""
+
+
+class SpoolUnavailable(Busy):
+    """The spool can't be written; whether the request's bytes are on disk isn't known."""
+
+
+class StoreUnavailable(Busy):
+    """Elasticsearch doesn't answer, or answers that it can't just now."""
+
+
+class Broken(MetronomeError):
+    """Ours or the operator's to mend."""
+
+
+class SetupError(Broken):
+    """A setting, a file or a permission is wrong."""
+
+
+class StoreRefused(Broken):
+    """Elasticsearch refused a request that it should have served."""

@@ -1,0 +1,245 @@
+"""The door itself: events in, one durable spool row, a receipt out."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import orjson
+
+from metronome.errors import TooLarge
+from metronome.event import AGENT_NAMES, Event
+from metronome.intake.settle import Names, Refusal, Settled
+from metronome.intake.stamp import Arrival, Plans, arrival
+from metronome.periods import from_ms, to_ms, to_text
+from metronome.settings import Settings
+
+_INSERT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+_UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE)
+
+#: Longest app that stands in an `_id` as it is; Elasticsearch takes ids of 512 bytes, an insert_id of 64 is in it.
+_MAX_APP = 400
+
+#: Days and apps whose bytes are remembered; past this many the memory starts afresh.
+_MAX_REMEMBERED = 4096
+
+
+class Durable(Protocol):
+    """What the door needs of a spool: bytes put there are on disk when `append` returns."""
+
+    def append(self, body: bytes, events: int) -> None: ...
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A position of a batch that couldn't be parsed, with the reason for the receipt."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a request's events come from: the dialect, and the visitor's agent if a browser sent them itself."""
+
+    dialect: str
+    agent: str | None = None
+
+
+@dataclass
+class Receipt:
+    """What became of each event of a request.
+
+    `ids` has one entry a position: the id under which a retry is recognised, or None where it was refused.
+    """
+
+    accepted: int = 0
+    duplicate: int = 0
+    quarantined: int = 0
+    ids: list[str | None] = field(default_factory=list)
+    rejected: list[dict[str, Any]] = field(default_factory=list)
+    renamed: list[dict[str, Any]] = field(default_factory=list)
+    withheld: list[dict[str, Any]] = field(default_factory=list)
+    #: With `echo`: the document of each position as it will be stored, None where it was refused.
+    records: list[bytes | None] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The answer's body; `renamed` and `withheld` only where there is something to say."""
+        body: dict[str, Any] = {
+            "accepted": self.accepted,
+            "duplicate": self.duplicate,
+            "quarantined": self.quarantined,
+            "ids": self.ids,
+            "rejected": self.rejected,
+        }
+        if self.renamed:
+            body["renamed"] = self.renamed
+        if self.withheld:
+            body["withheld"] = self.withheld
+        return body
+
+
+class Intake:
+    """Takes events in. One per worker process; safe to use from many threads."""
+
+    def __init__(
+        self, settings: Settings, spool: Durable, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self._settings = settings
+        self._spool = spool
+        self._clock = clock
+        self._names = Names(settings)
+        self._plans = Plans()
+        self._heads: dict[tuple[str, str], str] = {}
+
+    def accept(self, events: Iterable[Any], source: Source, *, echo: bool = False) -> Receipt:
+        """Take events in; return once every accepted one is safely on disk.
+
+        `events` are JSON objects (nested ones are flattened) or `Unreadable`. A refused event is told in the receipt
+        and costs the others nothing. Ids come from the event's own identity, `app` and `insert_id`, so a repeated
+        call stores nothing twice. Raises TooLarge before anything is looked at, SpoolFull or SpoolUnavailable before
+        anything is promised.
+        """
+        events = events if isinstance(events, list) else list(events)
+        limit = self._settings.max_batch_events
+        if len(events) > limit:
+            raise TooLarge(f"{len(events)} events in one request; send at most {limit} (METRONOME_MAX_BATCH_EVENTS)")
+        now = self._clock()
+        came = arrival(now, source.dialect)
+        tail = came.tail
+        minted = mint(now)
+        receipt = Receipt()
+        parts: list[bytes] = []
+        seen: set[str] = set()
+        for position, posted in enumerate(events):
+            try:
+                event = self._stamped(posted, came, source.agent)
+                given = event.get("insert_id")
+                insert_id = _checked(given) if given else minted()
+                line = self._line(event, tail)
+            except Refusal as refusal:
+                receipt.rejected.append(_rejection(position, posted, refusal))
+                receipt.ids.append(None)
+                receipt.records.append(None)
+                continue
+            receipt.ids.append(insert_id)
+            if type(event) is Settled:
+                _note(receipt, position, event)
+            if echo:
+                receipt.records.append(line[:-1])
+            day = event["@timestamp"][:10]
+            if given and event["@timestamp"] is came.at_text:
+                day = _day_of(insert_id) or day
+            head = self._head(event, day)
+            if given:
+                if head + insert_id in seen:
+                    receipt.duplicate += 1
+                    continue
+                seen.add(head + insert_id)
+            parts.append(f'{head}{insert_id}"}}}}\n'.encode())
+            parts.append(line)
+        receipt.accepted = len(parts) // 2
+        if parts:
+            self._spool.append(b"".join(parts), receipt.accepted)
+        return receipt
+
+    def _stamped(self, posted: Any, came: Arrival, agent: str | None) -> Event:
+        if type(posted) is Unreadable:
+            raise Refusal(posted.reason)
+        event = self._names.settle(posted)
+        if agent and not event.get(AGENT_NAMES[0]):
+            event[AGENT_NAMES[0]] = agent
+        for step in self._plans.steps(event):
+            step(event, came)
+        return event
+
+    def _line(self, event: Event, tail: bytes) -> bytes:
+        event.pop("@version", None)
+        try:
+            line = orjson.dumps(event)[:-1] + tail
+        except TypeError:  # a whole number of more than 64 bits
+            line = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()[:-1] + tail
+        size, limit = len(line) - 1, self._settings.max_event_bytes
+        if size > limit:
+            raise Refusal(f"{size} bytes as stored; at most {limit} are taken (METRONOME_MAX_EVENT_BYTES)")
+        return line
+
+    def _head(self, event: Event, day: str) -> str:
+        """Start of the event's action line, up to where its insert_id goes: the index of the day, and its app.
+
+        `_id` is `app:insert_id`, or the insert_id alone where there is no app. An insert_id holds no colon, so that
+        can be read only one way; an app that would need escaping or is too long for an id goes in as its hash.
+        """
+        app = event.get("app")
+        if type(app) is not str:
+            app = "" if app is None else str(app)
+        head = self._heads.get((day, app))
+        if head is None:
+            index = f"{self._settings.index_prefix}-{day.replace('-', '.')}"
+            prefix = f"{_id_safe(app)}:" if app else ""
+            head = f'{{"create":{{"_index":"{index}","_id":"{prefix}'
+            if len(self._heads) > _MAX_REMEMBERED:
+                self._heads.clear()
+            if len(app) <= _MAX_APP:
+                self._heads[day, app] = head
+        return head
+
+
+def _id_safe(app: str) -> str:
+    if app.isascii() and app.isprintable() and not set('"\\#') & set(app) and len(app) <= _MAX_APP:
+        return app
+    return "#" + hashlib.blake2b(app.encode(), digest_size=16).hexdigest()
+
+
+def mint(now: datetime) -> Callable[[], str]:
+    """A function that gives one new id a call, for the events of one request.
+
+    Ids are UUIDv7 (RFC 9562): they sort by time and carry their day. 42 random bits are the request's own, 32 count its
+    events from a random start.
+    """
+    ms = to_ms(now) & (2**48 - 1)
+    random = int.from_bytes(os.urandom(10), "big")
+    a, b, c = random & 0xFFF, 0x8000 | random >> 12 & 0x3FFF, random >> 26 & 0xFFFF
+    head = f"{ms >> 16:08x}-{ms & 0xFFFF:04x}-7{a:03x}-{b:04x}-{c:04x}"
+    # `map` over a counter makes an id without running a line of Python.
+    return map(f"{head}%08x".__mod__, itertools.count(random >> 42 & 0x3FFFFFFF)).__next__
+
+
+def _day_of(insert_id: str) -> str | None:
+    """The day `2026-11-22` inside a UUIDv7, None for another id.
+
+    An event without a usable time of its own belongs to the day it arrives on; if its id tells a day, that one is taken
+    instead, so that a retry after midnight meets the first one's index (semantics, section 2).
+    """
+    if not _UUID7.fullmatch(insert_id):
+        return None
+    try:
+        return to_text(from_ms(int(insert_id[:8] + insert_id[9:13], 16)))[:10]
+    except (OverflowError, ValueError):
+        return None
+
+
+def _checked(given: Any) -> str:
+    insert_id = str(given)
+    if not _INSERT_ID.fullmatch(insert_id):
+        raise Refusal("an insert_id has 1 to 64 characters of A-Z, a-z, 0-9, _ and -", "insert_id")
+    return insert_id
+
+
+def _rejection(position: int, posted: Any, refusal: Refusal) -> dict[str, Any]:
+    insert_id = posted.get("insert_id") if isinstance(posted, dict) else None
+    return {"index": position, "id": insert_id, "field": refusal.field, "reason": refusal.reason}
+
+
+def _note(receipt: Receipt, position: int, event: Settled) -> None:
+    for old, new in event.renamed:
+        receipt.renamed.append({"index": position, "from": old, "to": new})
+    for name in event.withheld:
+        receipt.withheld.append({"index": position, "field": name})

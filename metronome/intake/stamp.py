@@ -1,0 +1,161 @@
+"""Facts: what intake adds to an event, in the literal order of STEPS.
+
+A step changes the event in place, and raises Refusal for one that can't be taken. Each is written for the event
+that millions are alike: one look into a dictionary, and a cache for what was seen before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from metronome import agents
+from metronome.event import AGENT_NAMES, DOWNLOAD, TIME_NAMES, Event, classify, format_of, referer_page_of
+from metronome.intake.settle import Refusal
+from metronome.periods import read_time, to_text
+
+#: A client's time further ahead of ours than this can't be meant (semantics, section 1).
+MAX_AHEAD = timedelta(hours=1)
+
+MAX_ITEM_BYTES = 512
+MAX_DISTINCT_ID = 200
+
+_AGENT = AGENT_NAMES[0]
+_ITEM_NAMES = ("id", "item_id")
+
+#: Shapes of events that are remembered; past this many their memory starts afresh.
+_MAX_PLANS = 4096
+#: An event of more names isn't: its plan costs little beside the event itself.
+_MAX_NAMES = 64
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """When and how the events of one request came; the same for all of them."""
+
+    at_text: str
+    latest: datetime
+    dialect: str
+
+    @property
+    def tail(self) -> bytes:
+        """What every stored document of the request ends in, line end included: written once a request."""
+        return b',"@version":"1","received_at":"%b","dialect":"%b"}\n' % (
+            self.at_text.encode(),
+            self.dialect.encode(),
+        )
+
+
+def arrival(now: datetime, dialect: str) -> Arrival:
+    return Arrival(to_text(now), now + MAX_AHEAD, dialect)
+
+
+def place_in_time(event: Event, arrival: Arrival) -> None:
+    """`@timestamp`: the client's time as UTC text in milliseconds, clamped to now if over an hour ahead; else now."""
+    given = event.get("@timestamp")
+    # "2026-11-22T09:30:00.123Z"    what most shippers send is what we store: only look whether it is a time
+    if type(given) is str and len(given) == 24 and given[23] == "Z" and given[19] == "." and given[10] == "T":
+        try:
+            if given[7] == "-" and datetime.fromisoformat(given) <= arrival.latest:
+                return
+        except ValueError:
+            pass  # the slow reader says what is wrong
+    _read_any_time(event, arrival)
+
+
+def _read_any_time(event: Event, arrival: Arrival) -> None:
+    name = next((name for name in TIME_NAMES if event.get(name) is not None), None)
+    if name is None:
+        event["@timestamp"] = arrival.at_text
+        return
+    given = event[name]
+    try:
+        moment = read_time(given)
+    except ValueError as error:
+        raise Refusal(str(error), name) from None
+    clamped = moment > arrival.latest
+    if clamped:
+        event["flags"] = [*event.get("flags", ()), "clamped"]
+    if clamped or name == "@timestamp":
+        event.setdefault("ts_client", given)
+    event["@timestamp"] = arrival.at_text if clamped else to_text(moment)
+
+
+def judge_agent(event: Event, arrival: Arrival) -> None:
+    """Families and robot flags of the visitor's agent, which goes no further."""
+    agent = event.pop(_AGENT)
+    if agent:
+        verdict = agents.judge(str(agent))
+        if "browser" in event or "platform" in event:
+            verdict = {**verdict, **{name: event[name] for name in ("browser", "platform") if name in event}}
+        event.update(verdict)
+
+
+def name_event(event: Event, arrival: Arrival) -> None:
+    """`event`: as sent, else `view` or `download` by the contract's rule; `format` of a download that has none."""
+    name = event.get("event")
+    if name is None or name == "":
+        # A record of a shipper says so by the version of its format; a tick hasn't any.
+        name = classify(event, shipped="@version" in event)
+        if name is not None:
+            event["event"] = name
+    if name == DOWNLOAD and not event.get("format"):
+        event["format"] = format_of(event)
+
+
+def check_item(event: Event, arrival: Arrival) -> None:
+    """An item's id is stored exactly as sent, so one that can't be found again is refused, never cut."""
+    for name in _ITEM_NAMES:
+        item = event.get(name)
+        if item is not None:
+            text = item if type(item) is str else str(item)
+            if len(text) > MAX_ITEM_BYTES // 4 and len(text.encode()) > MAX_ITEM_BYTES:
+                raise Refusal(f"an item's id has at most {MAX_ITEM_BYTES} bytes", name)
+
+
+def check_person(event: Event, arrival: Arrival) -> None:
+    """As with items: refused, never cut."""
+    if len(str(event["distinct_id"])) > MAX_DISTINCT_ID:
+        raise Refusal(f"at most {MAX_DISTINCT_ID} characters", "distinct_id")
+
+
+def derive_referer(event: Event, arrival: Arrival) -> None:
+    """`referer_page`: where the visitor came from, unless from the same host."""
+    page = referer_page_of(event)
+    if page:
+        event["referer_page"] = page
+
+
+Step = Callable[[Event, Arrival], None]
+
+#: The steps in order, each with the names that call for it: an event with none of them doesn't take the step.
+STEPS: tuple[tuple[Step, frozenset[str] | None], ...] = (
+    (place_in_time, None),
+    (judge_agent, frozenset((_AGENT,))),
+    (name_event, None),
+    (check_item, frozenset(_ITEM_NAMES)),
+    (check_person, frozenset(("distinct_id",))),
+    (derive_referer, frozenset(("referer", "extra.referer"))),
+)
+
+
+class Plans:
+    """Which steps an event takes follows from its names; millions have the same names in the same order."""
+
+    def __init__(self) -> None:
+        self._plans: dict[tuple[str, ...], tuple[Step, ...]] = {}
+
+    def steps(self, event: Event) -> tuple[Step, ...]:
+        names = tuple(event)
+        plan = self._plans.get(names)
+        if plan is None:
+            plan = tuple(step for step, calls in STEPS if calls is None or not calls.isdisjoint(names))
+            if len(self._plans) > _MAX_PLANS:
+                self._plans.clear()
+            if len(names) <= _MAX_NAMES:
+                self._plans[names] = plan
+        return plan
+
+
+__all__ = ["STEPS", "Arrival", "Plans", "arrival"]

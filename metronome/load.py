@@ -1,0 +1,359 @@
+"""`metronome load`: a file of events or an access log goes to a gateway, every line once.
+
+    1. open      a file, a .gz (told by its first bytes) or standard input: lines with their offsets (logfile.py)
+    2. read      a line becomes an event (accesslog.py); one that can't be read goes to FILE.unreadable with its reason
+    3. post      batches to POST /tick, again and again while the gateway is busy or away
+    4. note      how far it got, in METRONOME_HOME/load, after every receipt
+
+Why nothing is counted twice: a line's insert_id is made of the file's first line, the line's offset (of the inflated
+file) and the line itself. So a file that was renamed, compressed or has grown gives the same ids again, and the store
+keeps one event an id. The note only saves time; a load that was cut sends its last batch once more. Events that bring
+an insert_id keep it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+from tqdm import tqdm
+
+from metronome import client
+from metronome.accesslog import Reader, apache_reader, is_logged_request, json_reader, to_event
+from metronome.errors import BadQuestion, SetupError, StoreUnavailable
+from metronome.event import TIME_NAMES
+from metronome.logfile import Damaged, Line, LogFile
+
+#: Bytes at which a batch goes out, however few events it has; the gateway's limit is 10 MiB.
+MAX_BATCH_BYTES = 4 * 2**20
+
+#: How long a gateway may be away before the load gives up: before it ever answered, and afterwards.
+PATIENCE_FIRST_S = 30
+PATIENCE_S = 600
+
+_MAX_WAIT_S = 30
+
+FORMS = ("auto", "ndjson", "json", "common", "combined", "vhost_combined", "main")
+
+
+@dataclass
+class Report:
+    """What became of a file's lines."""
+
+    name: str
+    lines: int = 0
+    loaded: int = 0
+    rejected: int = 0
+    unreadable: int = 0
+    #: Events by name, where the file is an access log.
+    happened: Counter[str] = field(default_factory=Counter)
+    #: Lines that an earlier run had loaded.
+    before: int = 0
+    #: The last line isn't written to its end yet.
+    cut: bool = False
+    #: Why the file couldn't be read to its end.
+    damage: str = ""
+    kept_in: Path | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the user has to look: events are missing. Some unreadable lines are in every log."""
+        return bool(self.rejected or self.damage or (self.unreadable and not self.loaded))
+
+    def text(self) -> str:
+        happened = ", ".join(f"{count} {name}" for name, count in self.happened.most_common())
+        loaded = f"{self.loaded} events loaded" + (f" ({happened})" if happened else "")
+        rows = [f"{self.name}: {self.lines} lines read, {loaded}"]
+        if self.before:
+            rows.append(f"  went on after line {self.before}, where the last run stopped (--restart: from line 1)")
+        if self.unreadable:
+            rows.append(f"  {self.unreadable} lines can't be read: see {self.kept_in}")
+        if self.rejected:
+            rows.append(f"  {self.rejected} events were refused: see {self.kept_in}")
+        if self.cut:
+            rows.append("  the last line isn't finished; the next run takes it")
+        if self.damage:
+            rows.append(f"  the rest is missing: {self.damage}")
+        return "\n".join(rows)
+
+
+def load_file(
+    file: Path,
+    *,
+    url: str,
+    home: Path,
+    form: str = "auto",
+    app: str = "",
+    batch: int = 500,
+    unreadable: Path | None = None,
+    restart: bool = False,
+) -> Report:
+    """Load a file (`-`: standard input) into the gateway at `url`; returns when every line has its receipt.
+
+    Raises SetupError (a file can't be opened), BadQuestion (`form` is none), StoreUnavailable (no gateway answered
+    for PATIENCE_S; the same call goes on from there) or Refused.
+    """
+    try:
+        with LogFile(file) as source:
+            note = Note(home, source, url, form, app)
+            if restart:
+                note.forget()
+            kept = Kept(unreadable or Path(f"{source.name}.unreadable"), note)
+            loading = Loading(source, Reading(form, app, source), url, note, kept)
+            loading.run(max(1, batch))
+            return loading.report
+    except Damaged as error:
+        raise SetupError(str(error)) from None
+    except OSError as error:
+        hint = ""
+        if str(error.filename).endswith(".unreadable"):
+            hint = "; name a file that can be written with --unreadable"
+        elif str(error.filename).startswith(str(home)):
+            hint = "; set METRONOME_HOME to a folder that can be written"
+        raise SetupError(f"{error.filename or file}: {error.strerror or error}{hint}") from None
+
+
+class Reading:
+    """From a line to the JSON that is posted."""
+
+    def __init__(self, form: str, app: str, source: LogFile) -> None:
+        self._app = app
+        self._source = source
+        self._form = form
+        self._apache: Reader | None = None
+        if form not in FORMS and "%" not in form:
+            raise BadQuestion(f"--format: {form!r} is none of {', '.join(FORMS)}, and no LogFormat string")
+        if form not in ("json", "ndjson"):
+            try:
+                self._apache = apache_reader(form)
+            except ValueError as error:
+                raise BadQuestion(f"--format: {error}") from None
+        if form == "auto" and source.first[:1] == b"{":
+            self._choose(source.first)
+
+    def event(self, line: Line) -> tuple[bytes, str]:
+        """The event's JSON, and what happened ("" where the event says so itself).
+
+        Raises ValueError: why the line can't be read.
+        """
+        if line.too_long:
+            raise ValueError(f"is longer than {len(line.raw)} bytes")
+        insert_id = f"{self._source.fingerprint}-{line.offset:x}-{hashlib.blake2b(line.raw, digest_size=8).hexdigest()}"
+        form = self._form
+        if form == "auto":
+            if line.raw[:1] == b"[":
+                raise ValueError(
+                    "is a JSON array; write one event a line (NDJSON), or post it by `metronome tick --file`"
+                )
+            form = self._choose(line.raw) if line.raw[:1] == b"{" else "apache"
+        if form == "ndjson":
+            return self._given(line.raw, insert_id), ""
+        event = to_event(json_reader(line.raw) if form == "json" or self._apache is None else self._apache(line.raw))
+        event["insert_id"] = insert_id
+        if self._app:
+            event["app"] = self._app
+        return orjson.dumps(event), str(event["event"])
+
+    def _choose(self, raw: bytes) -> str:
+        """Of a file of JSON lines its first one decides for all: an access log or events."""
+        try:
+            record = orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            return "json"  # nginx writes some lines that aren't quite JSON; its reader knows them
+        self._form = "json" if isinstance(record, dict) and is_logged_request(record) else "ndjson"
+        return self._form
+
+    def _given(self, raw: bytes, insert_id: str) -> bytes:
+        try:
+            event = orjson.loads(raw)
+        except orjson.JSONDecodeError as error:
+            raise ValueError(f"isn't JSON: {error}") from None
+        if not isinstance(event, dict):
+            raise ValueError('is JSON, but no event, such as {"id": "home"}')  # noqa: TRY004 - a reason
+        if all(event.get(name) is None for name in TIME_NAMES):
+            # Its day would be that of the load, so that loading it on another day counts it again.
+            raise ValueError("has no @timestamp; `metronome tick --file` takes events of right now")
+        # The text itself goes on, so that no digit is lost; of a name given twice the last counts.
+        text = raw.rstrip()[:-1]
+        for name, value in (("insert_id", insert_id), ("app", self._app)):
+            if value and not event.get(name):
+                text += b',"%b":%b' % (name.encode(), orjson.dumps(value))
+        return text + b"}"
+
+
+class Loading:
+    """One run over one file."""
+
+    def __init__(self, source: LogFile, reading: Reading, url: str, note: Note, kept: Kept) -> None:
+        self.report = Report(source.name, before=note.line, kept_in=kept.path)
+        self._source = source
+        self._reading = reading
+        self._url = url + "/tick"
+        self._note = note
+        self._kept = kept
+        self._answered = False
+
+    def run(self, batch: int) -> None:
+        # disable=None: a bar on a terminal, nothing in a log.
+        with tqdm(total=self._source.size, unit="B", unit_scale=True, desc=self._source.name, disable=None) as bar:
+            for lines in self._batches(batch):
+                self._load(lines)
+                bar.update(self._source.position - bar.n)
+                bar.set_postfix(unreadable=self.report.unreadable, refresh=False)
+
+    def _batches(self, batch: int) -> Iterator[list[tuple[Line, bytes]]]:
+        lines: list[tuple[Line, bytes]] = []
+        size = 0
+        try:
+            for line in self._source.lines(self._note.offset, self._note.line):
+                body = self._read(line)
+                if body is not None:
+                    lines.append((line, body))
+                    size += len(body)
+                    if len(lines) == batch or size > MAX_BATCH_BYTES:
+                        yield lines
+                        lines, size = [], 0
+        except Damaged as error:
+            self.report.damage = str(error)
+        yield lines
+
+    def _read(self, line: Line) -> bytes | None:
+        try:
+            body, happened = self._reading.event(line)
+        except ValueError as error:
+            if line.cut:
+                self.report.cut = True
+                return None
+            self.report.unreadable += 1
+            self._kept.keep(line, str(error))
+            body, happened = None, ""
+        if line.cut and body is not None and not self._source.is_finished(line):
+            self.report.cut = True
+            return None
+        self.report.lines += 1
+        if happened:
+            self.report.happened[happened] += 1
+        self._note.reach(line)
+        return body
+
+    def _load(self, lines: list[tuple[Line, bytes]]) -> None:
+        if lines:
+            receipt = self._post(b"\n".join(body for _, body in lines))
+            for row in receipt.get("rejected", ()):
+                line = lines[row["index"]][0]
+                where = f"{row['field']}: " if row.get("field") else ""
+                self._kept.keep(line, f"refused by the gateway: {where}{row['reason']}")
+                self.report.rejected += 1
+            self.report.loaded += len(lines) - len(receipt.get("rejected", ()))
+        self._kept.flush()
+        self._note.save()
+
+    def _post(self, body: bytes) -> dict[str, Any]:
+        """Post until the gateway answers; raises StoreUnavailable when patience is at its end."""
+        started, wait_s = time.monotonic(), 1.0
+        while True:
+            try:
+                receipt = client.post(self._url, body, "application/x-ndjson")
+            except StoreUnavailable as error:
+                patience_s = PATIENCE_S if self._answered else PATIENCE_FIRST_S
+                # A busy gateway says when to come back; one that is away says nothing, so try soon, then less often.
+                pause_s = max(wait_s, error.retry_after_s or 0) if self._answered else wait_s
+                if time.monotonic() + pause_s > started + patience_s:
+                    raise StoreUnavailable(f"{error.message}; run the same command again to go on from there") from None
+                tqdm.write(f"{error.message}; again in {pause_s:.0f} s", file=sys.stderr)
+                time.sleep(pause_s)
+                wait_s = min(2 * wait_s, _MAX_WAIT_S)
+            else:
+                self._answered = True
+                return receipt
+
+
+class Note:
+    """How far the load of a file got: one small file a (file, gateway, app, format), known by the file's first line.
+
+    A file is gone on with only if the last line that was read still stands where it stood; else it is another file
+    that starts alike, and is read from its beginning.
+    """
+
+    def __init__(self, home: Path, source: LogFile, url: str, form: str, app: str) -> None:
+        key = hashlib.blake2b(json.dumps([source.fingerprint, url, form, app]).encode(), digest_size=12).hexdigest()
+        self.path = home / "load" / f"{key}.json"
+        self._source = source
+        self.forget()
+        if source.seekable:
+            self._recall(source)
+
+    def forget(self) -> None:
+        self.line, self.offset = 0, 0
+        self._last: dict[str, Any] = {}
+        self.kept_in, self.kept_bytes = "", 0
+
+    def _recall(self, source: LogFile) -> None:
+        try:
+            noted = json.loads(self.path.read_text())
+            last = noted["last"]
+        except (FileNotFoundError, ValueError, KeyError):
+            return
+        if last and source.hash_of(last["offset"], last["bytes"]) == last["hash"]:
+            self.line, self.offset, self._last = noted["line"], noted["offset"], last
+            self.kept_in, self.kept_bytes = noted["unreadable"], noted["unreadable_bytes"]
+
+    def reach(self, line: Line) -> None:
+        """Remember a line as done, once `save` is called. A line without its end is read again next time."""
+        if not line.cut:
+            self.line, self.offset = line.number, line.offset + line.size
+            self._last = {"offset": line.offset, "bytes": line.size, "hash": line.hash}
+
+    def save(self) -> None:
+        if not self._source.seekable:  # a stream always begins at its beginning
+            return
+        noted = {
+            "file": self._source.name,
+            "line": self.line,
+            "offset": self.offset,
+            "last": self._last,
+            "unreadable": self.kept_in,
+            "unreadable_bytes": self.kept_bytes,
+        }
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        new = self.path.with_suffix(".new")
+        new.write_text(json.dumps(noted))
+        new.replace(self.path)
+
+
+class Kept:
+    """The file of lines that aren't loaded, as JSON lines: `{"line", "offset", "reason", "text"}`. Made when needed."""
+
+    def __init__(self, path: Path, note: Note) -> None:
+        self.path = path.absolute()
+        self._note = note
+        self._rows: list[bytes] = []
+        if note.kept_in != str(self.path):
+            note.kept_in, note.kept_bytes = str(self.path), 0
+
+    def keep(self, line: Line, reason: str) -> None:
+        text = line.raw.decode("utf-8", "backslashreplace")
+        row = {"line": line.number, "offset": line.offset, "reason": reason, "text": text}
+        self._rows.append(orjson.dumps(row) + b"\n")
+
+    def flush(self) -> None:
+        """Write what was kept behind what the note knows of: rows of a batch that was cut aren't there twice."""
+        if not self._rows:
+            return
+        # The lines are as private as the log. What exists may be a device, such as /dev/null, and stays as it is.
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            if self.path.is_file():
+                file.truncate(min(self._note.kept_bytes, file.seek(0, os.SEEK_END)))
+                self._note.kept_bytes = file.seek(0, os.SEEK_END) + sum(map(len, self._rows))
+            file.write(b"".join(self._rows))
+        self._rows.clear()

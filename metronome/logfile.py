@@ -1,0 +1,137 @@
+"""A file to be loaded, as lines with their offsets: plain, gzip or standard input, all alike."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import sys
+import time
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import BinaryIO, cast
+
+#: Longest line that is looked at, in bytes; the gateway takes events of 32 KiB.
+MAX_LINE = 2**20
+
+_GZIP = b"\x1f\x8b"
+_BOM = b"\xef\xbb\xbf"
+
+#: A file that nobody wrote to for this long has its last line, with or without a newline.
+_QUIET_S = 60
+
+
+class Damaged(Exception):
+    """The file can't be read any further: a gzip that is cut short, for one."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line that isn't blank. `raw` is without line end and byte order mark, `size` with them."""
+
+    number: int
+    offset: int
+    raw: bytes
+    size: int
+    #: The file ends here, without a newline, and may still be written to.
+    cut: bool = False
+    too_long: bool = False
+
+    @cached_property
+    def hash(self) -> str:
+        return _hash(self.raw)
+
+
+class LogFile:
+    """An open file. Offsets are those of the inflated bytes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = None if str(path) == "-" else path
+        self.name = "stdin" if self._path is None else str(path)
+        self._file = cast(io.BufferedReader, sys.stdin.buffer) if self._path is None else path.open("rb")
+        self._zipped = self._file.peek(2)[:2] == _GZIP
+        self._stream: BinaryIO = cast(BinaryIO, gzip.GzipFile(fileobj=self._file)) if self._zipped else self._file
+        #: Whether reading can begin elsewhere than at the beginning, so that a load can be gone on with.
+        self.seekable = self._path is not None and path.is_file()
+        #: Bytes on disk, for a progress bar; None if that isn't known.
+        self.size = path.stat().st_size if self.seekable else None
+        self._taken = 0
+        self._head = b""
+        #: First line, without its end; its hash is what the file is known by.
+        self.first = b""
+        self.fingerprint = ""
+
+    def __enter__(self) -> LogFile:
+        try:
+            self._head = self._readline()
+        except Damaged:
+            self._close()
+            raise
+        self.first = _bare(self._head, 0)
+        self.fingerprint = _hash(self.first)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self._path is not None:
+            self._file.close()
+
+    @property
+    def position(self) -> int:
+        """Bytes taken: of a file, as on disk; of a stream, as inflated."""
+        return self._file.tell() if self.seekable else self._taken
+
+    def hash_of(self, offset: int, size: int) -> str:
+        """Hash of the line that stands at an offset; of less where the file is shorter or damaged."""
+        try:
+            self._stream.seek(offset)
+            return _hash(_bare(self._stream.read(size), offset))
+        except (EOFError, zlib.error, gzip.BadGzipFile):
+            return ""
+
+    def lines(self, offset: int, number: int) -> Iterator[Line]:
+        """The lines from `offset` on, the first of which is that after line `number`. Raises Damaged."""
+        if self.seekable:
+            self._stream.seek(offset)
+            head = b""
+        else:
+            head = self._head
+        while text := head or self._readline():
+            head, size, number = b"", len(text), number + 1
+            too_long = size > MAX_LINE
+            while too_long and not text.endswith(b"\n") and (more := self._readline()):
+                text = text[:MAX_LINE] + more[-1:]
+                size += len(more)
+            raw = _bare(text, offset)
+            if raw and not raw.isspace():
+                ends_open = self.seekable and not self._zipped and not text.endswith(b"\n")
+                yield Line(number, offset, raw, size, ends_open, too_long)
+            offset += size
+            self._taken = offset
+
+    def is_finished(self, line: Line) -> bool:
+        """Whether a line without newline is known to be whole: it has its last quote or brace, or nobody writes."""
+        if line.raw[-1:] in (b'"', b"}"):
+            return True
+        return self._path is None or time.time() - self._path.stat().st_mtime > _QUIET_S
+
+    def _readline(self) -> bytes:
+        try:
+            return self._stream.readline(MAX_LINE + 1)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise Damaged(f"{self.name} is damaged or cut short: {error}") from None
+
+
+def _bare(text: bytes, offset: int) -> bytes:
+    if offset == 0:
+        text = text.removeprefix(_BOM)
+    return text.rstrip(b"\r\n")
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=8).hexdigest()

@@ -1,0 +1,1 @@
+"""The room that keeps events: the spool on disk, and Elasticsearch behind it."""

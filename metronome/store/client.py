@@ -1,0 +1,123 @@
+"""Connect to Elasticsearch, and turn every error of its client into one of ours.
+
+An 8.x client speaks to 8.19+ and to 9.x. Foreign errors are mapped here, in the one place that imports them:
+
+    no answer, 429, 502, 503, 504, timeout     StoreUnavailable   the same call will work later
+    401, 403                                   SetupError         credentials or role
+    an answer of another product               SetupError         the address leads elsewhere
+    any other status                           StoreRefused       a request that should have been served
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import elastic_transport
+from elasticsearch import ApiError, Elasticsearch, UnsupportedProductError
+
+from metronome.errors import SetupError, StoreRefused, StoreUnavailable
+from metronome.settings import Settings
+from metronome.store.node import Address
+
+OLDEST = (8, 19)
+NEWEST_MAJOR = 9
+
+_LATER = frozenset((429, 502, 503, 504))
+
+
+def connect(settings: Settings, address: Address | None = None, *, timeout_s: float | None = None) -> Elasticsearch:
+    """A client for the configured cluster, or for the private node at `address`. Doesn't send anything yet."""
+    options: dict[str, Any] = {
+        "request_timeout": timeout_s or settings.query_timeout_s,
+        "max_retries": 0,
+        "connections_per_node": max(settings.threads, settings.drain_senders) + 2,
+    }
+    if address is not None:
+        return Elasticsearch(address.url, basic_auth=(address.username, address.password), **options)
+    if settings.elasticsearch_api_key:
+        options["api_key"] = settings.elasticsearch_api_key
+    elif settings.elasticsearch_username:
+        options["basic_auth"] = (settings.elasticsearch_username, settings.elasticsearch_password)
+    if settings.elasticsearch_ca_certs:
+        if not Path(settings.elasticsearch_ca_certs).is_file():
+            raise SetupError(f"ELASTICSEARCH_CA_CERTS: there is no file {settings.elasticsearch_ca_certs}")
+        options["ca_certs"] = settings.elasticsearch_ca_certs
+    try:
+        hosts = [url.strip() for url in settings.elasticsearch_url.split(",") if url.strip()]
+        return Elasticsearch(hosts, **options)
+    except (ValueError, OSError) as error:
+        raise SetupError(
+            f"ELASTICSEARCH_URL: {settings.elasticsearch_url!r} can't be used ({error}); write https://host:9200"
+        ) from error
+
+
+@contextmanager
+def our_errors() -> Iterator[None]:
+    """Everything the client may raise, as ours; the answers' own text stays in the log, not in our replies."""
+    try:
+        yield
+    except UnsupportedProductError as error:
+        raise SetupError("ELASTICSEARCH_URL: what answers there isn't Elasticsearch 8 or 9") from error
+    except ApiError as error:
+        raise from_status(error.meta.status, str(error.message)) from error
+    except elastic_transport.TlsError as error:
+        raise SetupError(f"TLS to Elasticsearch failed; check ELASTICSEARCH_CA_CERTS ({error.message})") from error
+    except elastic_transport.TransportError as error:
+        raise StoreUnavailable(f"Elasticsearch doesn't answer ({type(error).__name__})") from error
+
+
+def from_status(status: int, detail: str) -> SetupError | StoreUnavailable | StoreRefused:
+    detail = detail[:200]
+    if status in (401, 403):
+        return SetupError(
+            f"Elasticsearch refused our credentials or role ({status} {detail}); check ELASTICSEARCH_USERNAME and "
+            "ELASTICSEARCH_PASSWORD or ELASTICSEARCH_API_KEY; docs/elasticsearch.md has the minimal role"
+        )
+    if status in _LATER:
+        return StoreUnavailable(f"Elasticsearch can't answer just now ({status} {detail})")
+    return StoreRefused(f"Elasticsearch refused a request ({status} {detail})")
+
+
+def health(client: Elasticsearch, *, timeout_s: float = 5) -> str:
+    """`green`, `yellow` or `red`; raises StoreUnavailable or SetupError."""
+    with our_errors():
+        return str(client.options(request_timeout=timeout_s).cluster.health(filter_path="status")["status"])
+
+
+def version(client: Elasticsearch) -> tuple[int, ...]:
+    """The lowest version of the cluster's nodes. (`GET /` isn't served by the private node's distribution.)"""
+    with our_errors():
+        nodes = client.options(request_timeout=5).nodes.info(filter_path="nodes.*.version")["nodes"]
+    return min(tuple(int(part) for part in node["version"].split("-")[0].split(".")) for node in nodes.values())
+
+
+def check(client: Elasticsearch) -> str:
+    """The cluster's version if it is one we work with; raises SetupError that says what to do."""
+    found = version(client)
+    text = ".".join(map(str, found))
+    if found[:2] < OLDEST or found[0] > NEWEST_MAJOR:
+        raise SetupError(f"ELASTICSEARCH_URL: this cluster runs {text}; Metronome needs 8.19 or a newer 8.x, or 9.x")
+    return text
+
+
+def wait_until_usable(
+    client: Elasticsearch, *, timeout_s: float, on_wait: Callable[[str], None] = lambda text: None
+) -> str:
+    """Wait for a cluster that answers and isn't red; gives its version. Raises what was wrong last."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            status = health(client)
+            if status != "red":
+                return check(client)
+            problem: Exception = StoreUnavailable("the cluster's state is red: a primary shard is missing")
+        except StoreUnavailable as error:
+            problem = error
+        if time.monotonic() > deadline:
+            raise problem
+        on_wait(str(problem))
+        time.sleep(0.5)

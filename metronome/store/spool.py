@@ -1,0 +1,344 @@
+"""The disk queue between HTTP and Elasticsearch: what a 2xx promises is that this file holds the event.
+
+Constraints
+    - `append` returns only once its bytes are fsynced. Nothing is acknowledged earlier, nothing later is needed.
+    - Requests that arrive together share one fsync (group commit): one thread commits for all who wait; those who
+      come meanwhile are the next group, and the first of them commits it.
+    - Bytes go in ready for `_bulk` (action line, source line, ...) and come out unchanged: the drain never parses.
+    - A failed write leaves its file behind for good. After a failed fsync the kernel may have dropped dirty pages
+      and report success the next time, so the writer goes on in a new file; the drain still empties the old one.
+
+Format
+    spool/
+      web-0.lock            flock held by the worker process that writes slot 0; a dead worker's lock is free again
+      web-0.1.db            SQLite, WAL, synchronous=FULL; a new number after a failed write
+      drain.lock            flock held by the one drain that ships
+      quarantine.db         what Elasticsearch refused for good, with its reason (see quarantine.py)
+
+    request(id, received_ms, events, crc, body)
+      one row a request. Ids never come back, so a reader's position (the last id it read) stays true after rows
+      are deleted. `crc` is the CRC-32 of `body`: a row that a bad disk changed is set aside, not sent.
+    tally(last_id, requests, events)
+      one row: the last id given, and what waits. Health checks ask it often, and counting millions of rows is slow.
+
+Operation
+    One writer per file, any number of readers. The drain reads rows past its position, ships them, and deletes
+    shipped rows now and then in a transaction without fsync: if a crash brings them back they are sent once more
+    and Elasticsearch answers 409 to each, since `_id` was fixed at intake. Deleting frees pages inside the file; new
+    rows reuse them, so a file stays as large as its largest backlog, and `max_page_count` bounds it. A file that was
+    left behind is removed by the drain once it is empty; its number is never used again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import re
+import sqlite3
+import threading
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from metronome.errors import SetupError, SpoolFull, SpoolUnavailable
+
+log = logging.getLogger("metronome.spool")
+
+#: Bodies are tens to hundreds of kilobytes; larger pages mean fewer of them to checksum and link.
+PAGE_BYTES = 16384
+
+#: Frames of the write-ahead log after which a commit also copies it into the database.
+CHECKPOINT_PAGES = 1000
+
+#: A full or failing spool counts as writable again once it takes this much.
+PROBE_BYTES = 65536
+
+_NAME = re.compile(r"[a-z]+-\d+\.\d+\.db")
+
+_SCHEMA = """
+begin immediate;
+create table if not exists request (
+    id integer primary key,
+    received_ms integer not null,
+    events integer not null,
+    crc integer not null,
+    body blob not null
+);
+create table if not exists tally (last_id integer not null, requests integer not null, events integer not null);
+insert into tally select 0, 0, 0 where not exists (select 1 from tally);
+commit;
+"""
+
+_INSERT = "insert into request (id, received_ms, events, crc, body) values (?, ?, ?, ?, ?)"
+
+_ADD = "update tally set last_id = ?, requests = requests + ?, events = events + ?"
+
+
+class Lock:
+    """An flock on a file: held until `release`, or until the process dies in whatever way."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: IO[str] | None = None
+
+    def take(self) -> bool:
+        """Take it if it is free; says whether it is ours now. Raises SetupError where there can't be such a file."""
+        try:
+            file = self.path.open("a")
+        except OSError as error:
+            raise SetupError(f"METRONOME_HOME: {self.path} can't be written ({error.strerror})") from error
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            return False
+        self._file = file
+        return True
+
+    @property
+    def held(self) -> bool:
+        return self._file is not None
+
+    def release(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+class _Ticket:
+    """One waiting `append`: its row, and whether it is on disk (or why not)."""
+
+    __slots__ = ("done", "failure", "row", "turn")
+
+    def __init__(self, row: tuple[int, int, int, bytes]) -> None:
+        self.row = row
+        self.done = False
+        self.failure: Exception | None = None
+        #: Released once it is done, or once it is this thread's turn to commit.
+        self.turn = threading.Lock()
+        self.turn.acquire()
+
+
+class Spool:
+    """The writing end: one per worker process, opened after the fork, safe to use from many threads."""
+
+    def __init__(self, folder: Path, *, role: str = "web", max_bytes: int = 8 * 2**30) -> None:
+        self.folder = folder
+        self.max_bytes = max_bytes
+        make_folder(folder)
+        self.slot, self._lock = _take_slot(folder, role)
+        self._queue_lock = threading.Lock()
+        #: Who waits for the next commit; the first of them makes it. Whether one is being made just now.
+        self._waiting: list[_Ticket] = []
+        self._committing = False
+        self._file_lock = threading.Lock()
+        self._pid = os.getpid()
+        self._db: sqlite3.Connection | None = None
+        self._path, self._number = self._newest()
+        #: Whether the file may hold rows: one without any needn't be left behind.
+        self._used = self._path.exists()
+        self.commits = 0
+        #: True from a failed write until one succeeds again.
+        self.failing = False
+        try:
+            self._connect()
+        except SpoolUnavailable as error:
+            # A full disk at start is no reason not to serve: ticks get 503 until there is room.
+            log.warning("the spool can't be opened; ticks are refused until it can", extra={"problem": error.message})
+            self.failing = True
+
+    def append(self, body: bytes, events: int) -> None:
+        """Put one request's bulk-ready bytes on disk; returns once they are fsynced.
+
+        Raises SpoolFull or SpoolUnavailable; then nothing is promised, though a failed fsync may still have
+        reached the disk (sending such a request again is harmless: its ids are the same).
+        """
+        if os.getpid() != self._pid:
+            raise RuntimeError("a spool belongs to the process that opened it; open another after a fork")
+        ticket = _Ticket((time.time_ns() // 1_000_000, events, zlib.crc32(body), body))
+        with self._queue_lock:
+            self._waiting.append(ticket)
+            mine, self._committing = not self._committing, True
+        if not mine:
+            ticket.turn.acquire()
+        if not ticket.done:
+            self._commit_waiting()
+        if ticket.failure is not None:
+            raise ticket.failure
+
+    def is_writable(self) -> bool:
+        """Whether the next `append` has a chance. After a failure this tries it, so that it heals without traffic."""
+        if self.failing:
+            with self._file_lock:
+                try:
+                    self._probe()
+                    self.failing = False
+                except Exception as error:
+                    self._after_failure(error)
+        return not self.failing
+
+    def close(self) -> None:
+        with self._file_lock:
+            if self._db is not None:
+                self._db.close()
+                self._db = None
+        self._lock.release()
+
+    def _commit_waiting(self) -> None:
+        with self._queue_lock:
+            group, self._waiting = self._waiting, []
+        failure: Exception | None = SpoolUnavailable("the spool was interrupted; send this again")
+        try:
+            with self._file_lock:
+                failure = self._written([ticket.row for ticket in group])
+        finally:
+            for ticket in group:
+                ticket.failure = failure
+                ticket.done = True
+                ticket.turn.release()
+            with self._queue_lock:
+                self._committing = bool(self._waiting)
+                if self._waiting:
+                    self._waiting[0].turn.release()
+
+    def _written(self, rows: list[tuple[int, int, int, bytes]]) -> Exception | None:
+        """Commit rows; gives what their callers are to be told if that fails."""
+        failure = None
+        try:
+            self._write(rows)
+        except Exception as error:
+            failure = self._after_failure(error)
+        self.failing = failure is not None
+        return failure
+
+    def _write(self, rows: list[tuple[int, int, int, bytes]]) -> None:
+        db = self._connect()
+        with transaction(db):
+            last = last_id(db)
+            db.executemany(_INSERT, [(last + at, *row) for at, row in enumerate(rows, 1)])
+            db.execute(_ADD, (last + len(rows), len(rows), sum(row[1] for row in rows)))
+            self._used = True
+        self.commits += 1
+
+    def _probe(self) -> None:
+        """A row put in and taken out in one transaction: needs room and an fsync, leaves nothing."""
+        db = self._connect()
+        with transaction(db):
+            number = last_id(db) + 1
+            db.execute(_INSERT, (number, 0, 0, 0, bytes(PROBE_BYTES)))
+            db.execute("delete from request where id = ?", (number,))
+
+    def _after_failure(self, error: Exception) -> Exception:
+        """Leave the file if it can't be trusted any more, and say what the callers get."""
+        if error_code(error) == sqlite3.SQLITE_FULL:
+            text = "the spool is full: Elasticsearch has been away or slow for long; send this again later"
+            return SpoolFull(text, retry_after_s=30)
+        self._leave()
+        if isinstance(error, SpoolUnavailable):
+            return error
+        log.warning("the spool can't be written", extra={"problem": str(error), "file": self._path.name})
+        return SpoolUnavailable(f"the spool can't be written ({error}); send this again later")
+
+    def _leave(self) -> None:
+        """Close the file; the next write opens another, unless this one never held a row."""
+        if self._db is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.close()
+            self._db = None
+        if self._used:
+            self._number += 1
+            self._path = self.folder / f"{self.slot}.{self._number}.db"
+            self._used = False
+
+    def _newest(self) -> tuple[Path, int]:
+        named = map(slot_and_number, spool_files(self.folder))
+        number = max((number for slot, number in named if slot == self.slot), default=1)
+        return self.folder / f"{self.slot}.{number}.db", number
+
+    def _connect(self) -> sqlite3.Connection:
+        """The open file. A damaged one is left to the drain, which saves what can be read of it."""
+        while self._db is None:
+            try:
+                self._db = _open_for_writing(self._path, self.max_bytes)
+            except sqlite3.Error as error:
+                if not self._used:
+                    raise SpoolUnavailable(f"the spool can't be opened ({error}); send this again later") from error
+                log.warning("a spool file can't be written on", extra={"problem": str(error), "file": self._path.name})
+                self._leave()
+        return self._db
+
+
+def _open_for_writing(path: Path, max_bytes: int) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+    try:
+        db.execute(f"pragma page_size = {PAGE_BYTES}")
+        db.execute("pragma journal_mode = wal")
+        db.execute("pragma synchronous = full")
+        db.execute(f"pragma wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        db.execute(f"pragma max_page_count = {max(8, max_bytes // PAGE_BYTES)}")
+        # What the last writer's failed fsync may not have brought to disk is written anew before anything is added.
+        busy, _, _ = db.execute("pragma wal_checkpoint(truncate)").fetchone()
+        if busy:
+            raise sqlite3.OperationalError("its write-ahead log is in use")
+        db.executescript(_SCHEMA)
+    except sqlite3.Error:
+        db.close()
+        raise
+    return db
+
+
+@contextlib.contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing. An unfinished transaction would keep every other process from writing."""
+    db.execute("begin immediate")
+    try:
+        yield
+        db.execute("commit")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("rollback")
+        raise
+
+
+def error_code(error: Exception) -> int:
+    """SQLite's number for what went wrong, without details; 0 if it isn't SQLite that complains."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def last_id(db: sqlite3.Connection) -> int:
+    """The last id given in a file, whether or not its row is still there."""
+    return int(db.execute("select last_id from tally").fetchone()[0])
+
+
+def make_folder(folder: Path) -> None:
+    """Make the spool's folder; raises SetupError where that, or writing in it, isn't allowed."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise SetupError(f"METRONOME_HOME: the spool's folder {folder} can't be made ({error.strerror})") from error
+    if not os.access(folder, os.W_OK):
+        raise SetupError(f"METRONOME_HOME: the spool's folder {folder} can't be written by this user")
+
+
+def _take_slot(folder: Path, role: str) -> tuple[str, Lock]:
+    """The first slot no living process holds, so that a restarted worker takes up a dead one's file."""
+    for number in range(1000):
+        lock = Lock(folder / f"{role}-{number}.lock")
+        if lock.take():
+            return f"{role}-{number}", lock
+    raise SetupError(f"no free slot in {folder}: a thousand workers hold its locks")
+
+
+def slot_and_number(path: Path) -> tuple[str, int]:
+    """`web-0.12.db` is number 12 of slot `web-0`."""
+    slot, number, _ = path.name.split(".")
+    return slot, int(number)
+
+
+def spool_files(folder: Path) -> list[Path]:
+    """All spool files, of each slot the oldest first."""
+    return sorted((path for path in folder.glob("*.db") if _NAME.fullmatch(path.name)), key=slot_and_number)

@@ -1,0 +1,216 @@
+"""`metronome up`: everything of one installation in one process group, started in order and stopped in reverse.
+
+    private Elasticsearch (unless ELASTICSEARCH_URL is set)  ->  index template  ->  drain  ->  HTTP
+
+Only HTTP takes events in, so it is stopped first; the drain then finishes what it has under way, and what it doesn't
+get to stays in the spool for the next start. A child that dies is started again.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+
+from metronome.client import is_ready, url_of
+from metronome.errors import MetronomeError, SetupError, StoreUnavailable
+from metronome.settings import Settings
+from metronome.store import indices
+from metronome.store.client import connect, wait_until_usable
+from metronome.store.node import Node
+
+READY_WITHIN_S = 60
+#: A child that dies faster than this, again and again, has something wrong with it that a restart won't mend.
+TOO_SOON_S = 5
+TRIES = 3
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Child:
+    """One of our commands as a process that ends when we do, however we end."""
+
+    def __init__(self, command: str, stop_within_s: float) -> None:
+        self.command = command
+        self.stop_within_s = stop_within_s
+        self.process: subprocess.Popen[bytes] | None = None
+        self.started = 0.0
+        self.failures = 0
+
+    def start(self) -> None:
+        # A session of its own: Ctrl-C reaches us alone, and we stop the children in order.
+        self.started = time.monotonic()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "metronome", self.command],
+            start_new_session=True,
+            preexec_fn=_end_with_parent,
+        )
+
+    def revive(self) -> None:
+        """Start it again if it died; raises SetupError if that doesn't help."""
+        if self.process is None or self.process.poll() is None:
+            return
+        self.failures = self.failures + 1 if time.monotonic() - self.started < TOO_SOON_S else 1
+        if self.failures >= TRIES:
+            raise SetupError(
+                f"metronome {self.command} ends at once (exit {self.process.returncode}); its messages are above"
+            )
+        self.start()
+
+    def signal(self, number: int) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(number)
+
+    def stop(self) -> None:
+        self.signal(signal.SIGTERM)
+        if self.process is not None:
+            try:
+                self.process.wait(self.stop_within_s)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+def _end_with_parent() -> None:
+    """Ask the kernel for SIGTERM when our parent dies, so that kill -9 of it leaves nothing running (Linux only)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
+class Installation:
+    """The processes of one `metronome up`."""
+
+    def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
+        self.settings = settings
+        self.say = say
+        self.stopping = threading.Event()
+        self.node: Node | None = None
+        self.drain = Child("drain", stop_within_s=30)
+        self.web = Child("serve", stop_within_s=30)
+
+    def run(self) -> None:
+        """Start all, announce, and watch until SIGINT or SIGTERM. Raises SetupError with what is wrong."""
+        for number in _SIGNALS:
+            signal.signal(number, self._on_signal)
+        signal.signal(signal.SIGHUP, lambda number, frame: self.web.signal(signal.SIGHUP))
+        try:
+            self._start()
+            self._watch()
+        finally:
+            self._stop()
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.stopping.set()
+
+    def _start(self) -> None:
+        self.settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _check_bind(self.settings.bind)
+        address = None
+        if not self.settings.elasticsearch_url:
+            self.node = Node(self.settings, say=self.say)
+            address = self.node.start()
+        if self.stopping.is_set():
+            return
+        client = connect(self.settings, address)
+        try:
+            found = wait_until_usable(client, timeout_s=0 if self.node is None else 30)
+            indices.install(client, self.settings)
+            self.say(f"Elasticsearch {found} is ready")
+        except StoreUnavailable as error:
+            if self.node is not None:
+                raise
+            # Yours may come later: the drain waits for it, and installs the template then.
+            self.say(f"{error.message}; ticks are kept on disk until Elasticsearch is back")
+        finally:
+            client.close()
+        self.drain.start()
+        self.web.start()
+        self._await_ready()
+
+    def _await_ready(self) -> None:
+        deadline = time.monotonic() + READY_WITHIN_S
+        while not self.stopping.is_set():
+            if is_ready(self.settings.bind):
+                self.say(welcome(self.settings))
+                return
+            self.web.revive()
+            self.drain.revive()
+            if time.monotonic() > deadline:
+                raise SetupError(
+                    f"HTTP on {self.settings.bind} isn't ready after {READY_WITHIN_S} s; the log above says why"
+                )
+            self.stopping.wait(0.05)
+
+    def _watch(self) -> None:
+        while not self.stopping.wait(0.5):
+            self.drain.revive()
+            self.web.revive()
+            if self.node is not None and not self.node.alive():
+                self.say("The private Elasticsearch has ended; starting it again")
+                self.node.stop()
+                self.node.start()
+                # Both learn its address when they start.
+                self.drain.stop()
+                self.web.signal(signal.SIGTERM)
+
+    def _stop(self) -> None:
+        # A second Ctrl-C must not cut the order short.
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        if self.web.process is not None:
+            self.say("Stopping …")
+        self.web.stop()
+        self.drain.stop()
+        if self.node is not None:
+            self.node.stop()
+        self.say("Stopped. Everything accepted is on disk.")
+
+
+def welcome(settings: Settings) -> str:
+    url = url_of(settings.bind)
+    return f"""
+Metronome listens on {url}
+
+  A tick:   curl -H 'Content-Type: application/json' -d '{{"id": "home"}}' {url}/tick
+  A tock:   curl {url}/tock/home.json
+  Try it:   {url}/try
+
+Data is in {settings.home}. Ctrl-C stops everything; nothing accepted is lost.
+"""
+
+
+def _check_bind(bind: str) -> None:
+    import socket
+
+    host, _, port = bind.rpartition(":")
+    if not port.isdecimal():
+        raise SetupError(f"METRONOME_BIND: {bind!r} isn't an address and port, such as 127.0.0.1:8000")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host.strip("[]"), int(port)))
+        except OSError as error:
+            raise SetupError(
+                f"METRONOME_BIND: {bind} can't be used ({error.strerror}); set it to another address and port"
+            ) from None
+
+
+def run(settings: Settings) -> None:
+    """Start everything and stay until asked to stop."""
+
+    def say(text: str) -> None:
+        print(text, flush=True)
+
+    try:
+        Installation(settings, say).run()
+    except MetronomeError:
+        raise
+    except KeyboardInterrupt:  # before the handlers stood
+        os._exit(130)

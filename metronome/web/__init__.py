@@ -1,0 +1,1 @@
+"""HTTP: the application that opens the store and hands it down, its health, its description, and its server."""
