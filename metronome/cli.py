@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import click
 
-from metronome import __version__, logs
+from metronome import __version__, logs, memory
 from metronome.errors import MetronomeError, SetupError
 from metronome.settings import Settings, secret_variables, table
 
@@ -79,6 +79,7 @@ def drain(until_empty: bool) -> None:
     use_folder(settings.metrics_dir, "drain")
     client = connect(settings, _address(settings), timeout_s=settings.drain_timeout_s)
     run = Drain(settings, client, Metrics())
+    memory.after_start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: run.stop())
     run.run(until_empty=until_empty)

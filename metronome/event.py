@@ -30,17 +30,22 @@ MAX_REFERER_PAGE = 2048
 
 @dataclass(frozen=True)
 class Field:
-    """A name that means something: its type in the index, its meaning, and whether only the gateway sets it."""
+    """A name that means something: its type in the index, its meaning, and whether only the gateway sets it.
+
+    A field that isn't `searched` is in the document and can be sorted and split by; what it saves is the time to
+    index it, in every event.
+    """
 
     name: str
     kind: str
     meaning: str
     owned: bool = False
+    searched: bool = True
 
 
 FIELDS = (
     Field("@timestamp", "date", "When it happened, UTC; every query uses this time."),
-    Field("@version", "keyword", 'Version of the Logstash document format, always "1".'),
+    Field("@version", "keyword", 'Version of the Logstash document format, always "1".', searched=False),
     Field("id", "keyword", "The item: page, file, video, record. `/tock/:id` asks for it."),
     Field("item_id", "keyword", "The same as `id`; counts where `id` is absent."),
     Field("extra.item_id", "keyword", "The same, as python-logstash-async sends it."),
@@ -64,8 +69,8 @@ FIELDS = (
     Field("browser", "keyword", "Browser family, from the visitor's agent unless sent."),
     Field("platform", "keyword", "Operating system family, from the visitor's agent unless sent."),
     Field("user_agent", "keyword", "The visitor's agent. Judged, then withheld: only its families are stored."),
-    Field("received_at", "date", "When the gateway received it.", owned=True),
-    Field("dialect", "keyword", "Through which front door it came: `tick`.", owned=True),
+    Field("received_at", "date", "When the gateway received it.", owned=True, searched=False),
+    Field("dialect", "keyword", "Through which front door it came: `tick`.", owned=True, searched=False),
     Field(
         "referer_page",
         "keyword",

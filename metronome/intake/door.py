@@ -16,8 +16,8 @@ import orjson
 
 from metronome.errors import TooLarge
 from metronome.event import AGENT_NAMES, Event
-from metronome.intake.settle import Names, Refusal, Settled
-from metronome.intake.stamp import Arrival, Plans, arrival
+from metronome.intake.settle import PLAIN, Names, Refusal, Settled
+from metronome.intake.stamp import Arrival, Step, arrival, steps_for
 from metronome.periods import from_ms, to_ms, to_text
 from metronome.settings import Settings
 
@@ -28,8 +28,9 @@ _UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-
 #: Longest app that stands in an `_id` as it is; Elasticsearch takes ids of 512 bytes, an insert_id of 64 is in it.
 _MAX_APP = 400
 
-#: Days and apps whose bytes are remembered; past this many the memory starts afresh.
+#: Shapes of events that are remembered; past this many the memory starts afresh. One of more names isn't remembered.
 _MAX_REMEMBERED = 4096
+_MAX_NAMES = 64
 
 
 class Durable(Protocol):
@@ -70,6 +71,18 @@ class Receipt:
     #: With `echo`: the document of each position as it will be stored, None where it was refused.
     records: list[bytes | None] = field(default_factory=list)
 
+    def refuse(self, position: int, posted: Any, refusal: Refusal) -> None:
+        insert_id = posted.get("insert_id") if isinstance(posted, dict) else None
+        row = {"index": position, "id": insert_id, "field": refusal.field, "reason": refusal.reason}
+        self.rejected.append(row)
+        self.ids.append(None)
+        self.records.append(None)
+
+    def note(self, position: int, event: Settled) -> None:
+        """What had to change about an event that was accepted."""
+        self.renamed += ({"index": position, "from": old, "to": new} for old, new in event.renamed)
+        self.withheld += ({"index": position, "field": name} for name in event.withheld)
+
     def as_dict(self) -> dict[str, Any]:
         """The answer's body; `renamed` and `withheld` only where there is something to say."""
         body: dict[str, Any] = {
@@ -96,8 +109,7 @@ class Intake:
         self._spool = spool
         self._clock = clock
         self._names = Names(settings)
-        self._plans = Plans()
-        self._heads: dict[tuple[str, str], str] = {}
+        self._plans: dict[tuple[str, ...], tuple[Step, ...]] = {}
 
     def accept(self, events: Iterable[Any], source: Source, *, echo: bool = False) -> Receipt:
         """Take events in; return once every accepted one is safely on disk.
@@ -118,6 +130,7 @@ class Intake:
         receipt = Receipt()
         parts: list[bytes] = []
         seen: set[str] = set()
+        head, last = "", ("", None)
         for position, posted in enumerate(events):
             try:
                 event = self._stamped(posted, came, source.agent)
@@ -125,38 +138,52 @@ class Intake:
                 insert_id = _checked(given) if given else minted()
                 line = self._line(event, tail)
             except Refusal as refusal:
-                receipt.rejected.append(_rejection(position, posted, refusal))
-                receipt.ids.append(None)
-                receipt.records.append(None)
+                receipt.refuse(position, posted, refusal)
                 continue
             receipt.ids.append(insert_id)
             if type(event) is Settled:
-                _note(receipt, position, event)
+                receipt.note(position, event)
             if echo:
                 receipt.records.append(line[:-1])
             day = event["@timestamp"][:10]
             if given and event["@timestamp"] is came.at_text:
                 day = _day_of(insert_id) or day
-            head = self._head(event, day)
+            # Neighbours mostly share day and app, and with them the start of their action lines.
+            if (day, event.get("app")) != last:
+                last = (day, event.get("app"))
+                head = self._head(*last)
             if given:
                 if head + insert_id in seen:
                     receipt.duplicate += 1
                     continue
                 seen.add(head + insert_id)
-            parts.append(f'{head}{insert_id}"}}}}\n'.encode())
-            parts.append(line)
+            parts += (f'{head}{insert_id}"}}}}\n'.encode(), line)
         receipt.accepted = len(parts) // 2
         if parts:
             self._spool.append(b"".join(parts), receipt.accepted)
         return receipt
 
     def _stamped(self, posted: Any, came: Arrival, agent: str | None) -> Event:
+        """The event with its facts, or Refusal.
+
+        Which steps it takes follows from its names, and millions of events have the same names in the same order: for
+        these one look into `_plans` says that the names are good and which steps there are.
+        """
         if type(posted) is Unreadable:
             raise Refusal(posted.reason)
-        event = self._names.settle(posted)
-        if agent and not event.get(AGENT_NAMES[0]):
-            event[AGENT_NAMES[0]] = agent
-        for step in self._plans.steps(event):
+        if agent and type(posted) is dict and not posted.get(AGENT_NAMES[0]):
+            posted = {**posted, AGENT_NAMES[0]: agent}
+        plan = self._plans.get(tuple(posted)) if type(posted) is dict else None
+        if plan is not None and PLAIN.issuperset(map(type, posted.values())):
+            event: Event = posted
+        else:
+            event = self._names.settle(posted)
+            plan = steps_for(event)
+            if event is posted and len(event) <= _MAX_NAMES:
+                if len(self._plans) > _MAX_REMEMBERED:
+                    self._plans.clear()
+                self._plans[tuple(event)] = plan
+        for step in plan:
             step(event, came)
         return event
 
@@ -171,25 +198,16 @@ class Intake:
             raise Refusal(f"{size} bytes as stored; at most {limit} are taken (METRONOME_MAX_EVENT_BYTES)")
         return line
 
-    def _head(self, event: Event, day: str) -> str:
-        """Start of the event's action line, up to where its insert_id goes: the index of the day, and its app.
+    def _head(self, day: str, app: Any) -> str:
+        """Start of an action line, up to where the insert_id goes: the index of the day, and the app.
 
         `_id` is `app:insert_id`, or the insert_id alone where there is no app. An insert_id holds no colon, so that
         can be read only one way; an app that would need escaping or is too long for an id goes in as its hash.
         """
-        app = event.get("app")
-        if type(app) is not str:
-            app = "" if app is None else str(app)
-        head = self._heads.get((day, app))
-        if head is None:
-            index = f"{self._settings.index_prefix}-{day.replace('-', '.')}"
-            prefix = f"{_id_safe(app)}:" if app else ""
-            head = f'{{"create":{{"_index":"{index}","_id":"{prefix}'
-            if len(self._heads) > _MAX_REMEMBERED:
-                self._heads.clear()
-            if len(app) <= _MAX_APP:
-                self._heads[day, app] = head
-        return head
+        index = f"{self._settings.index_prefix}-{day.replace('-', '.')}"
+        name = "" if app is None else str(app)
+        prefix = f"{_id_safe(name)}:" if name else ""
+        return f'{{"create":{{"_index":"{index}","_id":"{prefix}'
 
 
 def _id_safe(app: str) -> str:
@@ -231,15 +249,3 @@ def _checked(given: Any) -> str:
     if not _INSERT_ID.fullmatch(insert_id):
         raise Refusal("an insert_id has 1 to 64 characters of A-Z, a-z, 0-9, _ and -", "insert_id")
     return insert_id
-
-
-def _rejection(position: int, posted: Any, refusal: Refusal) -> dict[str, Any]:
-    insert_id = posted.get("insert_id") if isinstance(posted, dict) else None
-    return {"index": position, "id": insert_id, "field": refusal.field, "reason": refusal.reason}
-
-
-def _note(receipt: Receipt, position: int, event: Settled) -> None:
-    for old, new in event.renamed:
-        receipt.renamed.append({"index": position, "from": old, "to": new})
-    for name in event.withheld:
-        receipt.withheld.append({"index": position, "field": name})

@@ -4,8 +4,7 @@ Elasticsearch (8.19 and 9.2, with our template) refuses a document for four thin
 name, a name of its metadata, one dotted name given twice with two types, and an array of mixed types. The first
 three are settled by renaming, the last by writing the elements as text.
 
-Almost every event has names that were seen before and plain values; `Names.settle` knows these by two set
-operations and hands them through untouched.
+Almost every event has names that were seen before and plain values; `Names.settle` hands those through untouched.
 """
 
 from __future__ import annotations
@@ -19,7 +18,8 @@ from metronome.settings import Settings
 #: A renamed property keeps its own name behind this one, so that all of them stand together in Kibana.
 RENAMED = "renamed."
 
-_PLAIN = frozenset((str, int, float, bool, type(None)))
+#: Types of values that need no settling.
+PLAIN = frozenset((str, int, float, bool, type(None)))
 
 #: Names remembered as good; past this many a flood of names is under way and memory matters more than speed.
 _MAX_KNOWN = 20_000
@@ -50,7 +50,7 @@ class Names:
         """
         if type(posted) is not dict:
             raise Refusal('an event is a JSON object, such as {"id": "home"}')
-        plain = _PLAIN.issuperset(map(type, posted.values()))
+        plain = PLAIN.issuperset(map(type, posted.values()))
         if plain and posted.keys() <= self._known and len(posted) <= self._max_properties:
             return posted
         return self._settle_slowly(posted)

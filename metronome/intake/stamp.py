@@ -6,7 +6,7 @@ that millions are alike: one look into a dictionary, and a cache for what was se
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -23,11 +23,6 @@ MAX_DISTINCT_ID = 200
 
 _AGENT = AGENT_NAMES[0]
 _ITEM_NAMES = ("id", "item_id")
-
-#: Shapes of events that are remembered; past this many their memory starts afresh.
-_MAX_PLANS = 4096
-#: An event of more names isn't: its plan costs little beside the event itself.
-_MAX_NAMES = 64
 
 
 @dataclass(frozen=True)
@@ -140,22 +135,10 @@ STEPS: tuple[tuple[Step, frozenset[str] | None], ...] = (
 )
 
 
-class Plans:
-    """Which steps an event takes follows from its names; millions have the same names in the same order."""
-
-    def __init__(self) -> None:
-        self._plans: dict[tuple[str, ...], tuple[Step, ...]] = {}
-
-    def steps(self, event: Event) -> tuple[Step, ...]:
-        names = tuple(event)
-        plan = self._plans.get(names)
-        if plan is None:
-            plan = tuple(step for step, calls in STEPS if calls is None or not calls.isdisjoint(names))
-            if len(self._plans) > _MAX_PLANS:
-                self._plans.clear()
-            if len(names) <= _MAX_NAMES:
-                self._plans[names] = plan
-        return plan
+def steps_for(names: Iterable[str]) -> tuple[Step, ...]:
+    """The steps that an event of these names takes."""
+    names = set(names)
+    return tuple(step for step, calls in STEPS if calls is None or not calls.isdisjoint(names))
 
 
-__all__ = ["STEPS", "Arrival", "Plans", "arrival"]
+__all__ = ["STEPS", "Arrival", "Step", "arrival", "steps_for"]

@@ -252,8 +252,10 @@ class Sender:
                 raise Stopped
             started = time.monotonic()
             try:
-                self._prepare_indices(body)
-                reply = _understood(self._post(body), body)
+                # One name an action: how many there are is how many results must come back.
+                names = _INDEX.findall(body)
+                self._prepare_indices(set(names))
+                reply = _understood(self._post(body), len(names))
             except ApiError as error:
                 status = error.meta.status
                 # A proxy in front says 400 for reasons of its own; 413 is one that halving mends whoever says it.
@@ -277,19 +279,17 @@ class Sender:
             tries += 1
 
     def _post(self, body: bytes) -> Any:
-        # The client ends the body with a line feed of its own.
-        sent = body.rstrip(b"\n")
         asked = {"filter_path": _FILTER}
-        return self.client.perform_request("POST", "/_bulk", params=asked, headers=_HEADERS, body=sent).body
+        return self.client.perform_request("POST", "/_bulk", params=asked, headers=_HEADERS, body=body).body
 
-    def _prepare_indices(self, body: bytes) -> None:
+    def _prepare_indices(self, names: set[bytes]) -> None:
         """No event may create an index without its template, even if that was deleted meanwhile."""
         now = time.monotonic()
-        if all(self._trusted.get(name, 0) > now for name in set(_INDEX.findall(body))):
+        if all(self._trusted.get(name, 0) > now for name in names):
             return
         self.prepare()
         self._trusted = {name: until for name, until in self._trusted.items() if until > now}
-        self._trusted.update(dict.fromkeys(_INDEX.findall(body), now + _TRUST_S))
+        self._trusted.update(dict.fromkeys(names, now + _TRUST_S))
 
     def _well(self) -> None:
         if self.trouble:
@@ -308,12 +308,12 @@ class Sender:
             raise Stopped
 
 
-def _understood(answer: Any, body: bytes) -> _Clean | list[dict[str, Any]] | None:
-    """The items' results in order; None where the answer isn't one to this body, whatever it is."""
+def _understood(answer: Any, count: int) -> _Clean | list[dict[str, Any]] | None:
+    """The results of `count` items in order; None where the answer isn't one to them, whatever it is."""
     if not isinstance(answer, dict) or not isinstance(answer.get("items"), list):
         return None
     items = answer["items"]
-    if len(items) != (body.count(b"\n") + (not body.endswith(b"\n"))) // 2:
+    if len(items) != count:
         return None
     if answer.get("errors") is False:
         return _Clean(len(items))

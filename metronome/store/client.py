@@ -18,6 +18,7 @@ from typing import Any
 
 import elastic_transport
 from elasticsearch import ApiError, Elasticsearch, UnsupportedProductError
+from elasticsearch.serializer import NdjsonSerializer, OrjsonSerializer
 
 from metronome.errors import SetupError, StoreRefused, StoreUnavailable
 from metronome.settings import Settings
@@ -29,11 +30,19 @@ NEWEST_MAJOR = 9
 _LATER = frozenset((429, 502, 503, 504))
 
 
+class _Spooled(NdjsonSerializer):
+    """Bulk bodies come out of the spool as they are to be sent; the client's own form copies every one of them."""
+
+    def dumps(self, data: Any) -> bytes:
+        return data if isinstance(data, bytes) else super().dumps(data)
+
+
 def connect(settings: Settings, address: Address | None = None, *, timeout_s: float | None = None) -> Elasticsearch:
     """A client for the configured cluster, or for the private node at `address`. Doesn't send anything yet."""
     options: dict[str, Any] = {
         "request_timeout": timeout_s or settings.query_timeout_s,
         "max_retries": 0,
+        "serializers": {"application/json": OrjsonSerializer(), "application/x-ndjson": _Spooled()},
         "connections_per_node": max(settings.threads, settings.drain_senders) + 2,
     }
     if address is not None:

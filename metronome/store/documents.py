@@ -17,7 +17,7 @@ from typing import Any
 from elasticsearch_dsl import Boolean, Date, Document, Keyword, Long, MetaField
 from elasticsearch_dsl.field import Field as DslField
 
-from metronome.event import FIELDS
+from metronome.event import FIELDS, Field
 
 #: Longest text of a property that is indexed, in characters.
 MAX_INDEXED = 1024
@@ -31,14 +31,15 @@ TOTAL_FIELDS = 2000
 PRIORITY = 250
 
 
-def _dsl_field(kind: str) -> DslField:
-    if kind == "date":
-        return Date()
-    if kind == "boolean":
-        return Boolean()
-    if kind == "long":
-        return Long()
-    return Keyword(ignore_above=MAX_INDEXED_NAMED)
+def _dsl_field(field: Field) -> DslField:
+    options = {} if field.searched else {"index": False}
+    if field.kind == "date":
+        return Date(**options)
+    if field.kind == "boolean":
+        return Boolean(**options)
+    if field.kind == "long":
+        return Long(**options)
+    return Keyword(ignore_above=MAX_INDEXED_NAMED, **options)
 
 
 class UsageEvent(Document):
@@ -71,7 +72,7 @@ def mapping() -> dict[str, Any]:
     """The mapping of an event index, as JSON; without subobjects, names with dots are properties of their own."""
     body = UsageEvent._doc_type.mapping.to_dict()
     body["subobjects"] = False  # elasticsearch-dsl has no word for it
-    body["properties"] = {field.name: _dsl_field(field.kind).to_dict() for field in FIELDS}
+    body["properties"] = {field.name: _dsl_field(field).to_dict() for field in FIELDS}
     return dict(body)
 
 

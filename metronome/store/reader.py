@@ -37,6 +37,7 @@ class Reader:
         self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=10)
         # Deletions needn't survive a crash (see Operation above), so they cost no fsync.
         self._db.execute("pragma synchronous = normal")
+        self._db.execute("pragma secure_delete = off")
 
     def rows(self, max_bytes: int) -> list[Row]:
         """Rows past the position, up to about `max_bytes` of bodies; the position moves past the last of them.

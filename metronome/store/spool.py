@@ -24,8 +24,8 @@ Format
 Operation
     One writer per file, any number of readers. The drain reads rows past its position, ships them, and deletes
     shipped rows now and then in a transaction without fsync: if a crash brings them back they are sent once more
-    and Elasticsearch answers 409 to each, since `_id` was fixed at intake. Deleting frees pages inside the file; new
-    rows reuse them, so a file stays as large as its largest backlog, and `max_page_count` bounds it. A file that was
+    and Elasticsearch answers 409 to each, since `_id` was fixed at intake. Deleting frees pages inside the file without
+    overwriting them (some builds of SQLite do, at twice the cost); new rows reuse them, so a file stays as large as its largest backlog, and `max_page_count` bounds it. A file that was
     left behind is removed by the drain once it is empty; its number is never used again.
 """
 
@@ -278,6 +278,7 @@ def _open_for_writing(path: Path, max_bytes: int) -> sqlite3.Connection:
         db.execute(f"pragma page_size = {PAGE_BYTES}")
         db.execute("pragma journal_mode = wal")
         db.execute("pragma synchronous = full")
+        db.execute("pragma secure_delete = off")
         db.execute(f"pragma wal_autocheckpoint = {CHECKPOINT_PAGES}")
         db.execute(f"pragma max_page_count = {max(8, max_bytes // PAGE_BYTES)}")
         # What the last writer's failed fsync may not have brought to disk is written anew before anything is added.

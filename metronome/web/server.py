@@ -5,13 +5,12 @@ Threads rather than an event loop: an fsync or a question to Elasticsearch then 
 
 from __future__ import annotations
 
-import gc
 import logging
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
 
-from metronome import logs
+from metronome import logs, memory
 from metronome.metrics import Metrics, use_folder
 from metronome.settings import Settings
 from metronome.store.client import connect
@@ -23,9 +22,6 @@ KEEPALIVE_S = 75
 
 #: An id of 512 bytes is 1,536 when percent-encoded; the rest is for query parameters.
 MAX_REQUEST_LINE = 8190
-
-#: A batch makes thousands of objects and no cycles; with Python's 700 the collector took a fifth of the time.
-GC_THRESHOLD = (50_000, 20, 20)
 
 
 class Server(BaseApplication):
@@ -69,10 +65,7 @@ class Server(BaseApplication):
         opened = Opened(spool, connect(settings, self.address))
         app = create_app(settings, opened, Metrics())
         app.extensions["metronome"] = opened
-        # What stands after the start stays: the collector needn't walk it, and a batch of events needn't wake it.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*GC_THRESHOLD)
+        memory.after_start()
         logging.getLogger("metronome.web").info("worker ready", extra={"spool": spool.slot})
         return app
 
