@@ -71,6 +71,26 @@ def door() -> Door:
     return Door()
 
 
+@pytest.mark.parametrize(
+    ("event", "index"),
+    [
+        pytest.param({}, "logstash-2026.11.22", id="the day of its id"),
+        pytest.param({"ts": "2100-01-01"}, "logstash-2026.11.22", id="also where its time was no use"),
+        pytest.param({"ts": "2026-11-20"}, "logstash-2026.11.20", id="but its own time comes first"),
+        pytest.param({"insert_id": "by-hand-1"}, "logstash-2026.11.23", id="another id tells no day"),
+        pytest.param(
+            {"insert_id": "7fffffff-0000-7000-8000-000000000000"}, "logstash-2026.11.23", id="nor one to come"
+        ),
+    ],
+)
+def test_a_retry_after_midnight_meets_the_index_of_the_day_in_its_id(event: dict[str, Any], index: str) -> None:
+    door = Door(datetime(2026, 11, 22, 23, 59, 59, tzinfo=UTC))
+    (minted,) = door.accept({"id": "a"}).ids
+    door.now += timedelta(seconds=2)
+    door.accept({"id": "a", "insert_id": minted, **event})
+    assert [found for found, _, _ in door.spool.documents()] == ["logstash-2026.11.22", index]
+
+
 def test_an_event_becomes_two_bulk_lines(door: Door) -> None:
     door.accept({"id": "a", "app": "shop", "insert_id": "i-1", "time": "2026-11-21T23:59:59.9Z"})
     assert door.spool.bodies == [

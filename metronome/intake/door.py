@@ -147,7 +147,7 @@ class Intake:
                 receipt.records.append(line[:-1])
             day = event["@timestamp"][:10]
             if given and event["@timestamp"] is came.at_text:
-                day = _day_of(insert_id) or day
+                day = _day_of(insert_id, came.latest) or day
             # Neighbours mostly share day and app, and with them the start of their action lines.
             if (day, event.get("app")) != last:
                 last = (day, event.get("app"))
@@ -230,8 +230,8 @@ def mint(now: datetime) -> Callable[[], str]:
     return map(f"{head}%08x".__mod__, itertools.count(random >> 42 & 0x3FFFFFFF)).__next__
 
 
-def _day_of(insert_id: str) -> str | None:
-    """The day `2026-11-22` inside a UUIDv7, None for another id.
+def _day_of(insert_id: str, latest: datetime) -> str | None:
+    """The day `2026-11-22` inside a UUIDv7, None for another id or one of the future.
 
     An event without a usable time of its own belongs to the day it arrives on; if its id tells a day, that one is taken
     instead, so that a retry after midnight meets the first one's index (semantics, section 2).
@@ -239,9 +239,10 @@ def _day_of(insert_id: str) -> str | None:
     if not _UUID7.fullmatch(insert_id):
         return None
     try:
-        return to_text(from_ms(int(insert_id[:8] + insert_id[9:13], 16)))[:10]
+        minted = from_ms(int(insert_id[:8] + insert_id[9:13], 16))
     except (OverflowError, ValueError):
         return None
+    return to_text(minted)[:10] if minted <= latest else None
 
 
 def _checked(given: Any) -> str:

@@ -58,7 +58,6 @@ class Engine:
         """
         asked, questions = questions, self._with_bounds(questions)
         common = _common(questions)
-        base = _base(questions, common)
         aggs = self._search(search_body(questions)).get("aggregations", {})
         tallies = [Counter[Any]() for _ in questions]
         exact = True
@@ -68,9 +67,9 @@ class Engine:
                 tallies[number][""] = count = int(found.get("of", {}).get("value", 0))
                 exact = exact and count <= EXACT_UNIQUES
             elif found:
-                tallies[number] += self._tally(question, found[f"q{number}"], base, common)
+                tallies[number] += self._tally(question, found[f"q{number}"], questions, common)
         if aggs.get("shipped", {}).get("doc_count"):
-            self._add_shipped(questions, base, tallies)
+            self._add_shipped(questions, common, tallies)
         return [_answer(question, tally, exact) for question, tally in zip(asked, tallies, strict=True)]
 
     def is_known(self, where: tuple[Condition, ...]) -> bool:
@@ -94,7 +93,7 @@ class Engine:
         return tuple(_bounded(question, from_ms(first), from_ms(last)) for question in questions)
 
     def _tally(
-        self, question: Question, found: dict[str, Any], base: Query, common: tuple[Condition, ...]
+        self, question: Question, found: dict[str, Any], questions: tuple[Question, ...], common: tuple[Condition, ...]
     ) -> Counter[Any]:
         if question.by is None:
             return Counter({"": found["doc_count"]})
@@ -102,18 +101,22 @@ class Engine:
         if isinstance(question.by, Every):
             return Counter({_start(bucket): bucket["doc_count"] for bucket in by["buckets"] if bucket["doc_count"]})
         if by["sum_other_doc_count"] or by.get("doc_count_error_upper_bound"):
-            return self._every_value(question, question.by, base, common)
+            return self._every_value(question, question.by, questions, common)
         return Counter({str(bucket["key"]): bucket["doc_count"] for bucket in by["buckets"]})
 
-    def _every_value(self, question: Question, field: str, base: Query, common: tuple[Condition, ...]) -> Counter[Any]:
+    def _every_value(
+        self, question: Question, field: str, questions: tuple[Question, ...], common: tuple[Condition, ...]
+    ) -> Counter[Any]:
         tally: Counter[Any] = Counter()
-        query = base & Q("exists", field="received_at") & _own_filter(question, common)
+        query = _base(questions, common) & Q("exists", field="received_at") & _own_filter(question, common)
         for bucket in self._pages(query, [{"value": {"terms": {"field": field}}}], PAGE):
             tally[str(bucket["key"]["value"])] += bucket["doc_count"]
         return tally
 
-    def _add_shipped(self, questions: tuple[Question, ...], base: Query, tallies: list[Counter[Any]]) -> None:
-        query = base & ~Q("exists", field="received_at")
+    def _add_shipped(
+        self, questions: tuple[Question, ...], common: tuple[Condition, ...], tallies: list[Counter[Any]]
+    ) -> None:
+        query = _base(questions, common) & ~Q("exists", field="received_at")
         counted = tuple(question for question in questions if question.unique is None)
         for bucket in self._pages(query, shipped.sources(counted), shipped.PAGE):
             group = shipped.group(bucket)

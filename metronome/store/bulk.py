@@ -140,8 +140,8 @@ class Sender:
     prepare: Callable[[], object] = lambda: None
     #: Why nothing gets through just now, for health checks and the log; empty while all is well.
     trouble: str = ""
-    #: Indices that refuse events: when this began, and when it was seen last.
-    _refusing: dict[bytes, tuple[float, float]] = field(default_factory=dict)
+    #: Indices that refuse events, since when; the first event that one takes again ends it.
+    _refusing: dict[bytes, float] = field(default_factory=dict)
     _trusted: dict[bytes, float] = field(default_factory=dict)
 
     def ship(self, body: bytes) -> Outcome:
@@ -228,10 +228,10 @@ class Sender:
             return "quarantined" if item.races > _MAX_RACES else "again"
         if verdict == "again for a while":
             now = time.monotonic()
-            since, last = self._refusing.get(item.index, (now, now))
-            since = since if now - last < PATIENCE_S else now
-            self._refusing[item.index] = since, now
+            since = self._refusing.setdefault(item.index, now)
             return "quarantined" if now - since >= PATIENCE_S else "again"
+        if verdict == "indexed" and self._refusing:
+            self._refusing.pop(item.index, None)
         return verdict
 
     def _set_aside(self, refusals: list[Refusal]) -> bool:
@@ -271,6 +271,8 @@ class Sender:
                     self.metrics.bulk_requests.labels("answered").inc()
                     if isinstance(reply, _Clean):
                         self._well()
+                        for name in names if self._refusing else ():
+                            self._refusing.pop(name, None)
                     return reply
                 problem = "an answer that doesn't fit what was sent"
             self.metrics.bulk_requests.labels("failed").inc()

@@ -44,6 +44,10 @@ class TockQuerySchema(Schema):
     strict = fields.Boolean(load_default=False, metadata={"description": "404 for an item without events"})
 
 
+#: Made once: making a schema takes longer than loading a query with it.
+_QUERY = TockQuerySchema()
+
+
 class TockSchema(Schema):
     """Counts of one item; robots are left out."""
 
@@ -167,10 +171,10 @@ def add_routes(routes: Blueprint, doors: Doors) -> None:
 def _wanted(request: Request) -> dict[str, Any]:
     given = {name: value for name, value in request.args.items() if not name.startswith("_")}
     try:
-        wanted: dict[str, Any] = TockQuerySchema().load(given)
+        wanted: dict[str, Any] = _QUERY.load(given)
     except ValidationError as error:
         name, reasons = next(iter(dict(error.messages_dict).items()))
-        known = ", ".join(field.data_key or key for key, field in TockQuerySchema().fields.items())
+        known = ", ".join(field.data_key or key for key, field in _QUERY.fields.items())
         reason = f"isn't a parameter; there are {known}" if name not in known else " ".join(reasons).rstrip(".")
         raise BadQuestion(f"{name}: {reason}", field=str(name)) from None
     return wanted
