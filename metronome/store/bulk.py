@@ -56,7 +56,7 @@ _PAUSE_S = (0.1, 0.2, 0.5, 1, 2, 5)
 #: Refusals (kinds with status 400) that are no fault of the document: the index is closed, the cluster out of shards.
 _NOT_ITS_FAULT = frozenset(("index_closed_exception", "index_not_found_exception", "validation_exception"))
 
-_INDEX = re.compile(rb'\{"create":\{"_index":"([^"]+)"')
+_INDEX = re.compile(rb'\{"create": ?\{"_index": ?"([^"]+)"')
 
 #: An index found with its template in place is trusted so long.
 _TRUST_S = 60
@@ -252,10 +252,10 @@ class Sender:
                 raise Stopped
             started = time.monotonic()
             try:
-                # One name an action: how many there are is how many results must come back.
-                names = _INDEX.findall(body)
-                self._prepare_indices(set(names))
-                reply = _understood(self._post(body), len(names))
+                names = set(_INDEX.findall(body))
+                self._prepare_indices(names)
+                # Two lines an item; the last may lack its line feed.
+                reply = _understood(self._post(body), (body.count(b"\n") + (not body.endswith(b"\n"))) // 2)
             except ApiError as error:
                 status = error.meta.status
                 # A proxy in front says 400 for reasons of its own; 413 is one that halving mends whoever says it.

@@ -18,7 +18,7 @@ from typing import Any
 
 import elastic_transport
 from elasticsearch import ApiError, Elasticsearch, UnsupportedProductError
-from elasticsearch.serializer import NdjsonSerializer, OrjsonSerializer
+from elasticsearch.serializer import NdjsonSerializer
 
 from metronome.errors import SetupError, StoreRefused, StoreUnavailable
 from metronome.settings import Settings
@@ -42,7 +42,7 @@ def connect(settings: Settings, address: Address | None = None, *, timeout_s: fl
     options: dict[str, Any] = {
         "request_timeout": timeout_s or settings.query_timeout_s,
         "max_retries": 0,
-        "serializers": {"application/json": OrjsonSerializer(), "application/x-ndjson": _Spooled()},
+        "serializers": {"application/x-ndjson": _Spooled()},
         "connections_per_node": max(settings.threads, settings.drain_senders) + 2,
     }
     if address is not None:
