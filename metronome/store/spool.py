@@ -25,7 +25,7 @@ Operation
     One writer per file, any number of readers. The drain reads rows past its position, ships them, and deletes
     shipped rows now and then in a transaction without fsync: if a crash brings them back they are sent once more
     and Elasticsearch answers 409 to each, since `_id` was fixed at intake. Deleting frees pages inside the file without
-    overwriting them (some builds of SQLite do, at twice the cost); new rows reuse them, so a file stays as large as
+    overwriting them (some builds of SQLite would); new rows reuse them, so a file stays as large as
     its largest backlog, and `max_page_count` bounds it. A file that was left behind is removed by the drain once it is
     empty; its number is never used again.
 """
