@@ -77,7 +77,7 @@ def drain(until_empty: bool) -> None:
     make_folder(settings.spool_dir)
     logs.configure(settings.log_level, "drain")
     use_folder(settings.metrics_dir, "drain")
-    client = connect(settings, _address(settings), timeout_s=settings.drain_timeout_s)
+    client = connect(settings, _address(settings), timeout_s=settings.drain_timeout_s, exact=False)
     run = Drain(settings, client, Metrics())
     memory.after_start()
     for number in (signal.SIGTERM, signal.SIGINT):

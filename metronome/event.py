@@ -11,18 +11,17 @@ them; for documents that never passed intake the query engine derives them when 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
+
+from metronome.memory import Memo
 
 #: One event as it crosses rooms: property name to JSON value, flat once `intake` has settled it.
 Event = dict[str, Any]
 
 VIEW = "view"
 DOWNLOAD = "download"
-
-#: Longest text that a cache keeps as its key, in characters.
-MAX_REMEMBERED = 512
 
 #: Longest derived referer key, in characters; Lucene takes terms of 32,766 bytes at the most.
 MAX_REFERER_PAGE = 2048
@@ -191,11 +190,11 @@ def classify(event: Event, *, shipped: bool) -> str | None:
     """
     if event.get("format"):
         return DOWNLOAD
-    return _by_accept(str(event.get("accept") or "")[:MAX_REMEMBERED], shipped)
+    accept = str(event.get("accept") or "")
+    return (_shipped_kinds if shipped else _kinds)[accept]
 
 
-@lru_cache(maxsize=4096)
-def _by_accept(accept: str, shipped: bool) -> str | None:
+def _by_accept(accept: str, *, shipped: bool) -> str | None:
     accept = accept.lower()
     media_type = _first_media_type(accept)
     if not media_type or media_type == "*/*":
@@ -238,27 +237,14 @@ def referer_page_of(event: Event) -> str | None:
     referer = event.get("referer") or event.get("extra.referer")
     if not referer:
         return None
-    text = referer if type(referer) is str else str(referer)
-    # Long ones aren't worth the memory: nobody comes from the same one twice.
-    page, host = _page_and_host(text) if len(text) <= MAX_REMEMBERED else _page_and_host.__wrapped__(text)
+    page, host = _pages[referer if type(referer) is str else str(referer)]
     url = event.get("url")
-    # Nearly all referers are of another host, whose name doesn't stand in the address at all.
-    if page and type(url) is str and (host in url or not url.islower()) and _host_of(url) == host:
-        return None
+    if page and type(url) is str:
+        # "https://shop.example/item/7"    addresses are many, but few of them differ up to the third slash
+        end = url.find("/", url.find("//") + 2)
+        if _hosts[url if end < 0 else url[:end]] == host:
+            return None
     return page
-
-
-@lru_cache(maxsize=65536)
-def _page_and_host(referer: str) -> tuple[str | None, str]:
-    page = referer_page(referer)
-    return page, referer_host(page) if page else ""
-
-
-def _host_of(url: str) -> str | None:
-    if "://" not in url and not url.startswith("//"):
-        return None
-    page = referer_page(url)
-    return referer_host(page) if page else None
 
 
 def referer_page(referer: str) -> str | None:
@@ -286,3 +272,20 @@ def referer_page(referer: str) -> str | None:
 def referer_host(page: str) -> str:
     """Host of a referer key, without `www.`: `www.arcgis.com/a/b` gives `arcgis.com`."""
     return page.partition("/")[0].removeprefix("www.")
+
+
+def _page_and_host(referer: str) -> tuple[str | None, str]:
+    page = referer_page(referer)
+    return page, referer_host(page) if page else ""
+
+
+def _host_of(address: str) -> str | None:
+    """Host of an absolute address; None of a relative one."""
+    page = referer_page(address) if "://" in address or address.startswith("//") else None
+    return referer_host(page) if page else None
+
+
+_kinds = Memo(partial(_by_accept, shipped=False), most=4096)
+_shipped_kinds = Memo(partial(_by_accept, shipped=True), most=4096)
+_pages = Memo(_page_and_host, most=65536)
+_hosts = Memo(_host_of, most=4096)

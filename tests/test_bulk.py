@@ -80,7 +80,7 @@ def bench(
         elasticsearch_username=engine_settings.elasticsearch_username,
         elasticsearch_password=engine_settings.elasticsearch_password,
     )
-    client = connect(behind, timeout_s=1)
+    client = connect(behind, timeout_s=1, exact=False)
     quarantine = Quarantine(tmp_path / "spool")
     sender = Sender(client, quarantine, Metrics(), prepare=lambda: indices.install(client, behind))
     yield Bench(sender, quarantine, behind, elasticsearch)

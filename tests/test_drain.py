@@ -261,10 +261,10 @@ def test_what_nobody_foresaw_is_tried_again_and_stops_nothing(
     ship = drain._sender.ship
     broken = ["a bug"]
 
-    def failing(body: bytes) -> Outcome:
+    def failing(body: bytes, events: int) -> Outcome:
         if broken and b'"a"' in body:
             raise KeyError(broken.pop())
-        return ship(body)
+        return ship(body, events)
 
     drain._sender.ship = failing  # type: ignore[method-assign]
     for name in "ab":

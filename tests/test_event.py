@@ -171,6 +171,18 @@ def test_a_referer_of_any_length_gives_a_key_that_elasticsearch_can_hold() -> No
             "a.example/x",
             id="a host inside the query isn't the event's own",
         ),
+        pytest.param(
+            {"referer": "http://a.example/x", "url": "http://a.example"}, None, id="its own host without a path"
+        ),
+        pytest.param(
+            {"referer": "https://a.example/x", "url": "//a.example/y"}, None, id="its own host without a scheme"
+        ),
+        pytest.param(
+            {"referer": "https://a.example/x", "url": "a.example//y"}, "a.example/x", id="two slashes aren't a host"
+        ),
+        pytest.param(
+            {"referer": "app://a.example/x", "url": "app-of-ours://a.example/y"}, None, id="whatever the scheme"
+        ),
         pytest.param({"url": "https://a.example/y"}, None, id="none at all"),
         pytest.param({"referer": 5}, "5", id="a number is read as text"),
     ],

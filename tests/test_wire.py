@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from metronome.errors import BadPayload, MetronomeError, TooLarge, UnsupportedMedia
-from metronome.intake import Unreadable
+from metronome.intake import Flat, Unreadable
 from metronome.wire import from_pairs, inflate, read_events
 
 JSON, NDJSON, FORM = "application/json", "application/x-ndjson", "application/x-www-form-urlencoded"
@@ -93,6 +93,21 @@ def test_a_bomb_is_refused_without_being_inflated() -> None:
 def test_what_a_body_holds(body: bytes, media_type: str, events: list[Any], batch: bool) -> None:
     posted = read_events(body, media_type)
     assert (posted.events, posted.batch) == (events, batch)
+
+
+@pytest.mark.parametrize(
+    ("lines", "flat"),
+    [
+        pytest.param([b'{"a": 1}', b'{"b": "x"}', b"{}"], True, id="plain values"),
+        pytest.param([b'{"a": 1}', b'{"b": {"c": 1}}'], False, id="an object in an object"),
+        pytest.param([b'{"a": 1}', b'{"b": [1]}'], False, id="an array in an object"),
+        pytest.param([b'{"b": {}}', b"1"], False, id="a line without braces doesn't make up for one with two"),
+        pytest.param([b'{"b": {}}', b"?"], False, id="nor does one that can't be read"),
+        pytest.param([b'{"b": "{["}'], False, id="braces in a text are taken for objects: slower, but as right"),
+    ],
+)
+def test_a_batch_is_called_flat_only_if_no_event_holds_an_object_or_array(lines: list[bytes], flat: bool) -> None:
+    assert (type(read_events(b"\n".join(lines), NDJSON).events) is Flat) == flat
 
 
 @pytest.mark.parametrize(

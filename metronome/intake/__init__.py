@@ -6,5 +6,6 @@
 """
 
 from metronome.intake.door import Intake, Receipt, Source, Unreadable
+from metronome.intake.settle import Flat
 
-__all__ = ["Intake", "Receipt", "Source", "Unreadable"]
+__all__ = ["Flat", "Intake", "Receipt", "Source", "Unreadable"]

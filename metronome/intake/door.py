@@ -16,8 +16,8 @@ import orjson
 
 from metronome.errors import TooLarge
 from metronome.event import AGENT_NAMES, Event
-from metronome.intake.settle import PLAIN, Names, Refusal, Settled
-from metronome.intake.stamp import Arrival, Step, arrival, steps_for
+from metronome.intake.settle import PLAIN, Flat, Names, Refusal, Settled
+from metronome.intake.stamp import Arrival, Plan, arrival, steps_for
 from metronome.periods import from_ms, to_ms, to_text
 from metronome.settings import Settings
 
@@ -31,6 +31,9 @@ _MAX_APP = 400
 #: Shapes of events that are remembered; past this many the memory starts afresh. One of more names isn't remembered.
 _MAX_REMEMBERED = 4096
 _MAX_NAMES = 64
+
+
+_LAST_DIGITS = tuple(f"{number:02x}" for number in range(256))
 
 
 class Durable(Protocol):
@@ -109,7 +112,7 @@ class Intake:
         self._spool = spool
         self._clock = clock
         self._names = Names(settings)
-        self._plans: dict[tuple[str, ...], tuple[Step, ...]] = {}
+        self._plans: dict[tuple[str, ...], Plan] = {}
 
     def accept(self, events: Iterable[Any], source: Source, *, echo: bool = False) -> Receipt:
         """Take events in; return once every accepted one is safely on disk.
@@ -125,18 +128,21 @@ class Intake:
             raise TooLarge(f"{len(events)} events in one request; send at most {limit} (METRONOME_MAX_BATCH_EVENTS)")
         now = self._clock()
         came = arrival(now, source.dialect)
-        tail = came.tail
+        flat = type(events) is Flat
+        tail, longest = came.tail, self._settings.max_event_bytes + len("\n")
         minted = mint(now)
         receipt = Receipt()
         parts: list[bytes] = []
         seen: set[str] = set()
-        head, last = "", ("", None)
+        day, app, head = "", None, self._head("", None)
         for position, posted in enumerate(events):
             try:
-                event = self._stamped(posted, came, source.agent)
+                event = self._stamped(posted, came, source.agent, flat)
                 given = event.get("insert_id")
                 insert_id = _checked(given) if given else minted()
-                line = self._line(event, tail)
+                line = _line(event, tail)
+                if len(line) > longest:
+                    raise _too_long(len(line) - 1, longest - 1)
             except Refusal as refusal:
                 receipt.refuse(position, posted, refusal)
                 continue
@@ -145,58 +151,54 @@ class Intake:
                 receipt.note(position, event)
             if echo:
                 receipt.records.append(line[:-1])
-            day = event["@timestamp"][:10]
             if given and event["@timestamp"] is came.at_text:
-                day = _day_of(insert_id, came.latest) or day
+                its_day = _day_of(insert_id, came.latest) or event["@timestamp"][:10]
+            else:
+                its_day = event["@timestamp"][:10]
             # Neighbours mostly share day and app, and with them the start of their action lines.
-            if (day, event.get("app")) != last:
-                last = (day, event.get("app"))
-                head = self._head(*last)
+            if its_day != day or event.get("app") != app:
+                day, app = its_day, event.get("app")
+                head = self._head(day, app)
             if given:
                 if head + insert_id in seen:
                     receipt.duplicate += 1
                     continue
                 seen.add(head + insert_id)
-            parts += (f'{head}{insert_id}"}}}}\n'.encode(), line)
+            parts.append(f'{head}{insert_id}"}}}}\n'.encode())
+            parts.append(line)
         receipt.accepted = len(parts) // 2
         if parts:
             self._spool.append(b"".join(parts), receipt.accepted)
         return receipt
 
-    def _stamped(self, posted: Any, came: Arrival, agent: str | None) -> Event:
+    def _stamped(self, posted: Any, came: Arrival, agent: str | None, flat: bool) -> Event:
         """The event with its facts, or Refusal.
 
         Which steps it takes follows from its names, and millions of events have the same names in the same order: for
         these one look into `_plans` says that the names are good and which steps there are.
         """
-        if type(posted) is Unreadable:
-            raise Refusal(posted.reason)
         if agent and type(posted) is dict and not posted.get(AGENT_NAMES[0]):
             posted = {**posted, AGENT_NAMES[0]: agent}
         plan = self._plans.get(tuple(posted)) if type(posted) is dict else None
-        if plan is not None and PLAIN.issuperset(map(type, posted.values())):
+        if plan is not None and (flat or PLAIN.issuperset(map(type, posted.values()))):
             event: Event = posted
         else:
-            event = self._names.settle(posted)
-            plan = steps_for(event)
-            if event is posted and len(event) <= _MAX_NAMES:
-                if len(self._plans) > _MAX_REMEMBERED:
-                    self._plans.clear()
-                self._plans[tuple(event)] = plan
+            event, plan = self._settled(posted)
         for step in plan:
             step(event, came)
         return event
 
-    def _line(self, event: Event, tail: bytes) -> bytes:
-        event.pop("@version", None)
-        try:
-            line = orjson.dumps(event)[:-1] + tail
-        except TypeError:  # a whole number of more than 64 bits
-            line = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()[:-1] + tail
-        size, limit = len(line) - 1, self._settings.max_event_bytes
-        if size > limit:
-            raise Refusal(f"{size} bytes as stored; at most {limit} are taken (METRONOME_MAX_EVENT_BYTES)")
-        return line
+    def _settled(self, posted: Any) -> tuple[Event, Plan]:
+        """An event whose shape is new, or that isn't flat; what can be remembered is."""
+        if type(posted) is Unreadable:
+            raise Refusal(posted.reason)
+        event = self._names.settle(posted)
+        plan = steps_for(event)
+        if event is posted and len(event) <= _MAX_NAMES:
+            if len(self._plans) > _MAX_REMEMBERED:
+                self._plans.clear()
+            self._plans[tuple(event)] = plan
+        return event, plan
 
     def _head(self, day: str, app: Any) -> str:
         """Start of an action line, up to where the insert_id goes: the index of the day, and the app.
@@ -210,6 +212,18 @@ class Intake:
         return f'{{"create":{{"_index":"{index}","_id":"{prefix}'
 
 
+def _line(event: Event, tail: bytes) -> bytes:
+    """The event as it is stored, line end included."""
+    try:
+        return orjson.dumps(event)[:-1] + tail
+    except TypeError:  # a whole number of more than 64 bits
+        return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()[:-1] + tail
+
+
+def _too_long(size: int, longest: int) -> Refusal:
+    return Refusal(f"{size} bytes as stored; at most {longest} are taken (METRONOME_MAX_EVENT_BYTES)")
+
+
 def _id_safe(app: str) -> str:
     if app.isascii() and app.isprintable() and not set('"\\#') & set(app) and len(app) <= _MAX_APP:
         return app
@@ -220,14 +234,15 @@ def mint(now: datetime) -> Callable[[], str]:
     """A function that gives one new id a call, for the events of one request.
 
     Ids are UUIDv7 (RFC 9562): they sort by time and carry their day. 42 random bits are the request's own, 32 count its
-    events from a random start.
+    events from a random start, which is a multiple of 256.
     """
     ms = to_ms(now) & (2**48 - 1)
-    random = int.from_bytes(os.urandom(10), "big")
+    random = int.from_bytes(os.urandom(9), "big")
     a, b, c = random & 0xFFF, 0x8000 | random >> 12 & 0x3FFF, random >> 26 & 0xFFFF
     head = f"{ms >> 16:08x}-{ms & 0xFFFF:04x}-7{a:03x}-{b:04x}-{c:04x}"
-    # `map` over a counter makes an id without running a line of Python.
-    return map(f"{head}%08x".__mod__, itertools.count(random >> 42 & 0x3FFFFFFF)).__next__
+    # Runs of 256 that differ in their last two digits: all but the first of a run are made without a line of Python.
+    runs = (map(f"{head}{run:06x}".__add__, _LAST_DIGITS) for run in itertools.count(random >> 42 & 0x3FFFFF))
+    return itertools.chain.from_iterable(runs).__next__
 
 
 def _day_of(insert_id: str, latest: datetime) -> str | None:

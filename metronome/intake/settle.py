@@ -34,6 +34,13 @@ class Refusal(Exception):
         self.field = field
 
 
+class Flat(list[Any]):
+    """A batch of events none of which holds an object or an array, as their reader could tell from the bytes.
+
+    The door looks for them event by event in any other list.
+    """
+
+
 class Names:
     """The rules on names, with the memory of those already found good."""
 

@@ -22,7 +22,6 @@ MAX_ITEM_BYTES = 512
 MAX_DISTINCT_ID = 200
 
 _AGENT = AGENT_NAMES[0]
-_ITEM_NAMES = ("id", "item_id")
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,7 @@ class Arrival:
 
     at_text: str
     latest: datetime
+    latest_text: str
     dialect: str
 
     @property
@@ -43,19 +43,21 @@ class Arrival:
 
 
 def arrival(now: datetime, dialect: str) -> Arrival:
-    return Arrival(to_text(now), now + MAX_AHEAD, dialect)
+    latest = now + MAX_AHEAD
+    return Arrival(to_text(now), latest, to_text(latest), dialect)
 
 
 def place_in_time(event: Event, arrival: Arrival) -> None:
     """`@timestamp`: the client's time as UTC text in milliseconds, clamped to now if over an hour ahead; else now."""
     given = event.get("@timestamp")
     # "2026-11-22T09:30:00.123Z"    what most shippers send is what we store: only look whether it is a time
-    if type(given) is str and len(given) == 24 and given[23] == "Z" and given[19] == "." and given[10] == "T":
+    if type(given) is str and given[4:20:3] == "--T::." and given[23:] == "Z" and given <= arrival.latest_text:
         try:
-            if given[7] == "-" and datetime.fromisoformat(given) <= arrival.latest:
-                return
+            datetime.fromisoformat(given)
         except ValueError:
             pass  # the slow reader says what is wrong
+        else:
+            return
     _read_any_time(event, arrival)
 
 
@@ -99,14 +101,21 @@ def name_event(event: Event, arrival: Arrival) -> None:
         event["format"] = format_of(event)
 
 
-def check_item(event: Event, arrival: Arrival) -> None:
+def drop_version(event: Event, arrival: Arrival) -> None:
+    """A shipper's `@version` has said what it says; what is stored has ours."""
+    del event["@version"]
+
+
+def check_item(name: str) -> Step:
     """An item's id is stored exactly as sent, so one that can't be found again is refused, never cut."""
-    for name in _ITEM_NAMES:
-        item = event.get(name)
-        if item is not None:
-            text = item if type(item) is str else str(item)
-            if len(text) > MAX_ITEM_BYTES // 4 and len(text.encode()) > MAX_ITEM_BYTES:
-                raise Refusal(f"an item's id has at most {MAX_ITEM_BYTES} bytes", name)
+
+    def check(event: Event, arrival: Arrival) -> None:
+        item = event[name]
+        text = item if type(item) is str else "" if item is None else str(item)
+        if len(text) > MAX_ITEM_BYTES // 4 and len(text.encode()) > MAX_ITEM_BYTES:
+            raise Refusal(f"an item's id has at most {MAX_ITEM_BYTES} bytes", name)
+
+    return check
 
 
 def check_person(event: Event, arrival: Arrival) -> None:
@@ -124,21 +133,26 @@ def derive_referer(event: Event, arrival: Arrival) -> None:
 
 Step = Callable[[Event, Arrival], None]
 
+#: The steps that the events of one shape take, in order.
+Plan = tuple[Step, ...]
+
 #: The steps in order, each with the names that call for it: an event with none of them doesn't take the step.
 STEPS: tuple[tuple[Step, frozenset[str] | None], ...] = (
     (place_in_time, None),
     (judge_agent, frozenset((_AGENT,))),
     (name_event, None),
-    (check_item, frozenset(_ITEM_NAMES)),
+    (drop_version, frozenset(("@version",))),
+    (check_item("id"), frozenset(("id",))),
+    (check_item("item_id"), frozenset(("item_id",))),
     (check_person, frozenset(("distinct_id",))),
     (derive_referer, frozenset(("referer", "extra.referer"))),
 )
 
 
-def steps_for(names: Iterable[str]) -> tuple[Step, ...]:
+def steps_for(names: Iterable[str]) -> Plan:
     """The steps that an event of these names takes."""
     names = set(names)
     return tuple(step for step, calls in STEPS if calls is None or not calls.isdisjoint(names))
 
 
-__all__ = ["STEPS", "Arrival", "Step", "arrival", "steps_for"]
+__all__ = ["STEPS", "Arrival", "Plan", "Step", "arrival", "steps_for"]

@@ -144,13 +144,14 @@ class Sender:
     _refusing: dict[bytes, float] = field(default_factory=dict)
     _trusted: dict[bytes, float] = field(default_factory=dict)
 
-    def ship(self, body: bytes) -> Outcome:
+    def ship(self, body: bytes, events: int | None = None) -> Outcome:
         """Send bulk-ready bytes; returns once each event is indexed, known as a duplicate or in quarantine.
 
-        Waits as long as Elasticsearch is away; raises Stopped when `stopping` is set meanwhile.
+        `events` says how many there are, where that is known. Waits as long as Elasticsearch is away; raises Stopped
+        when `stopping` is set meanwhile.
         """
         # The usual case: one request, no errors, and no need to look at a single event.
-        reply = self._send(body)
+        reply = self._send(body, _count(body) if events is None else events)
         outcome = Outcome(indexed=reply.count) if isinstance(reply, _Clean) else self._ship_items(_items(body), reply)
         for name in ("indexed", "duplicate", "quarantined", "retried"):
             if getattr(outcome, name):
@@ -174,7 +175,7 @@ class Sender:
                 # Progress starts the pauses afresh.
                 tries = 0 if len(left) < len(items) else tries + 1
                 self._pause(tries)
-                reply = self._send(_lines(left))
+                reply = self._send(_lines(left), len(left))
             items = left
         return outcome
 
@@ -188,7 +189,7 @@ class Sender:
         outcome = Outcome()
         middle = len(items) // 2
         for half in (items[:middle], items[middle:]):
-            outcome.add(self._ship_items(half, self._send(_lines(half))))
+            outcome.add(self._ship_items(half, self._send(_lines(half), len(half))))
         return outcome
 
     def _judge_all(self, items: list[_Item], results: list[dict[str, Any]], outcome: Outcome) -> list[_Item]:
@@ -244,7 +245,7 @@ class Sender:
         log.warning("quarantined", extra={"events": len(refusals), "reason": refusals[0].reason})
         return True
 
-    def _send(self, body: bytes) -> _Reply:
+    def _send(self, body: bytes, events: int) -> _Reply:
         """One request, again and again until there is an answer to it."""
         tries = 0
         while True:
@@ -252,10 +253,9 @@ class Sender:
                 raise Stopped
             started = time.monotonic()
             try:
-                names = set(_INDEX.findall(body))
+                names = _indices(body, events)
                 self._prepare_indices(names)
-                # Two lines an item; the last may lack its line feed.
-                reply = _understood(self._post(body), (body.count(b"\n") + (not body.endswith(b"\n"))) // 2)
+                reply = _understood(self._post(body), events)
             except ApiError as error:
                 status = error.meta.status
                 # A proxy in front says 400 for reasons of its own; 413 is one that halving mends whoever says it.
@@ -308,6 +308,19 @@ class Sender:
         # Jitter keeps several gateways from returning in step.
         if self.stopping.wait(pause * random.uniform(0.8, 1.2)):  # noqa: S311 - no secret
             raise Stopped
+
+
+def _count(body: bytes) -> int:
+    """Two lines an event; the last may lack its line feed."""
+    return (body.count(b"\n") + (not body.endswith(b"\n"))) // 2
+
+
+def _indices(body: bytes, events: int) -> set[bytes]:
+    """Names of the indices that events go to: mostly one, and to count its name is cheaper than to read all of them."""
+    first = _INDEX.match(body)
+    if first and body.count(first.group()) == events:
+        return {first.group(1)}
+    return set(_INDEX.findall(body))
 
 
 def _understood(answer: Any, count: int) -> _Clean | list[dict[str, Any]] | None:

@@ -65,6 +65,10 @@ class _Load:
     rows: list[tuple[_Source, Row]]
     body: bytes
 
+    @property
+    def events(self) -> int:
+        return sum(row.events for _, row in self.rows)
+
 
 class Drain:
     """Empties the spools of a folder until stopped."""
@@ -171,7 +175,7 @@ class Drain:
         """Runs in a sender's thread, and stays with its load whatever happens: rows must not be passed over."""
         while not self._stopping.is_set():
             try:
-                self._shipped.put((load, self._sender.ship(load.body)))
+                self._shipped.put((load, self._sender.ship(load.body, load.events)))
                 break
             except Stopped:
                 break
