@@ -30,7 +30,7 @@ def main() -> None:
         if "single" in which:
             report["single"] = single.bench(running, posts=8000, runs=wanted.runs)
         if "tock" in which:
-            report["tock"] = tock.bench(running, events=wanted.tock_events, questions=400)
+            report["tock"] = tock.bench(running, events=wanted.tock_events, questions=1000)
     results = Path(__file__).parent / "results"
     results.mkdir(exist_ok=True)
     path = results / "latest.json"

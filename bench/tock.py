@@ -8,6 +8,7 @@ import random
 import sys
 import time
 from datetime import UTC, datetime
+from statistics import median
 from typing import Any
 
 from bench import load
@@ -22,12 +23,15 @@ DAYS = 30
 
 
 def bench(host: Host, *, events: int, questions: int) -> dict[str, Any]:
-    """Latency of `questions` tocks of random items each way, alternating; then the same item again and again."""
+    """Latency of `questions` tocks of random items each way, in turn; then of the same item again and again.
+
+    As many come before that aren't measured: Elasticsearch's code is compiled as it is used.
+    """
     _fill(host, events)
     rng = random.Random(3)
     items = [f"item-{rng.choices(range(ITEMS), [1 / (n + 1) for n in range(ITEMS)])[0]}" for _ in range(questions)]
     with gateway(host, "tocks") as running:
-        _compare(host, running, items[:50])
+        _compare(host, running, items)
         figures = {"events": events, "items": _compare(host, running, items)}
         figures["repeated"] = _compare(host, running, [items[0]] * questions)
     return figures
@@ -67,12 +71,17 @@ def _compare(host: Host, running: Gateway, items: list[str]) -> dict[str, Any]:
     wanted = TockQuerySchema().load({})
     direct, through = http.client.HTTPConnection(host.elasticsearch), http.client.HTTPConnection(running.bind)
     times: dict[str, list[float]] = {"raw": [], "tock": []}
-    for item in items:
+    for number, item in enumerate(items):
         body = json.dumps(search_body(tuple(to_questions(item, wanted, datetime.now(UTC)).values())))
-        times["raw"].append(_timed(direct, "POST", "/tocks-*/_search", body, host.headers))
-        times["tock"].append(_timed(through, "GET", f"/tock/{item}.json", None, {}))
+        # Who comes second finds the item's events in Elasticsearch's caches: each does in half of the cases.
+        for way in ("raw", "tock") if number % 2 else ("tock", "raw"):
+            if way == "raw":
+                times[way].append(_timed(direct, "POST", "/tocks-*/_search", body, host.headers))
+            else:
+                times[way].append(_timed(through, "GET", f"/tock/{item}.json", None, {}))
+    over = [tock - raw for tock, raw in zip(times["tock"], times["raw"], strict=True)]
     result: dict[str, Any] = {name: _percentiles(values) for name, values in times.items()}
-    result["p50_over_ms"] = round(result["tock"]["p50_ms"] - result["raw"]["p50_ms"], 2)
+    result["p50_over_ms"] = round(median(over) * 1000, 2)
     result["p99_ratio"] = round(result["tock"]["p99_ms"] / result["raw"]["p99_ms"], 2)
     print(f"  {result}", file=sys.stderr)
     return result

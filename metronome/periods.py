@@ -15,6 +15,9 @@ from zoneinfo import ZoneInfo
 
 INTERVALS = ("hour", "day", "week", "month", "year")
 
+#: Intervals of which all are of one length where clocks never change.
+_STEPS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7)}
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -163,17 +166,19 @@ def next_bucket(start: datetime, interval: str, tz: ZoneInfo) -> datetime:
 def edges(first: datetime, last: datetime, interval: str, tz: ZoneInfo) -> Iterator[datetime]:
     """Starts, ascending and in UTC, of all buckets from the one of `first` to the one of `last`."""
     start = bucket_of(first, interval, tz)
+    # UTC changes no clocks.
+    step = _STEPS.get(interval) if tz.key == "UTC" else None
     while start <= last:
         yield start
-        start = next_bucket(start, interval, tz)
+        start = start + step if step else next_bucket(start, interval, tz)
 
 
 def label(start: datetime, interval: str, tz: ZoneInfo) -> str:
     """How a bucket is called: `2026-11-22` (day, and Monday of a week), `2026-11`, `2026`, `2026-11-22T09:00+01:00`."""
-    local = start.astimezone(tz)
+    local = start if tz.key == "UTC" else start.astimezone(tz)
     if interval == "hour":
         return local.isoformat(timespec="minutes")
-    text = local.date().isoformat()
+    text = local.isoformat()[:10]
     return text[:7] if interval == "month" else text[:4] if interval == "year" else text
 
 

@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from elasticsearch import ApiError, Elasticsearch
@@ -108,7 +109,8 @@ class Engine:
         self, question: Question, field: str, questions: tuple[Question, ...], common: tuple[Condition, ...]
     ) -> Counter[Any]:
         tally: Counter[Any] = Counter()
-        query = _base(questions, common) & Q("exists", field="received_at") & _own_filter(question, common)
+        own = _filter(replace(question, where=_own(question, common)))
+        query = _base(questions, common) & Q("exists", field="received_at") & own
         for bucket in self._pages(query, [{"value": {"terms": {"field": field}}}], PAGE):
             tally[str(bucket["key"]["value"])] += bucket["doc_count"]
         return tally
@@ -169,7 +171,10 @@ def search_body(questions: tuple[Question, ...]) -> dict[str, Any]:
     """The one search that answers all of them, as JSON."""
     common = _common(questions)
     query = _base(questions, common).to_dict()
-    return {"size": 0, "track_total_hits": False, "query": query, "aggs": _aggregations(questions, common)}
+    own = tuple(replace(question, where=_own(question, common), until=None) for question in questions)
+    # What is asked of each item is the same; lists of edges are long, and for one period only.
+    aggs = (_remembered if all(map(_is_utc, own)) else _aggregations)(own)
+    return {"size": 0, "track_total_hits": False, "query": query, "aggs": aggs}
 
 
 def _base(questions: tuple[Question, ...], common: tuple[Condition, ...]) -> Query:
@@ -178,6 +183,10 @@ def _base(questions: tuple[Question, ...], common: tuple[Condition, ...]) -> Que
 
 def _common(questions: tuple[Question, ...]) -> tuple[Condition, ...]:
     return tuple(c for c in questions[0].where if all(c in question.where for question in questions))
+
+
+def _own(question: Question, common: tuple[Condition, ...]) -> tuple[Condition, ...]:
+    return tuple(c for c in question.where if c not in common)
 
 
 def _condition(condition: Condition) -> Query:
@@ -217,11 +226,12 @@ def _time(questions: tuple[Question, ...]) -> list[Query]:
     return [Q("range", **{"@timestamp": {**bounds, "format": "epoch_millis"}})] if bounds else []
 
 
-def _aggregations(questions: tuple[Question, ...], common: tuple[Condition, ...]) -> dict[str, Any]:
+def _aggregations(questions: tuple[Question, ...]) -> dict[str, Any]:
+    """An aggregation a question, for questions that are left with the conditions of their own."""
     stamped = A("filter", Q("exists", field="received_at"))
     aggs: dict[str, Any] = {}
     for number, question in enumerate(questions):
-        own = A("filter", _own_filter(question, common))
+        own = A("filter", _filter(question))
         if question.unique is not None:
             own.metric("of", "cardinality", field=question.unique, precision_threshold=EXACT_UNIQUES)
             aggs[f"unique{number}"] = own.to_dict()
@@ -234,8 +244,12 @@ def _aggregations(questions: tuple[Question, ...], common: tuple[Condition, ...]
     return aggs
 
 
-def _own_filter(question: Question, common: tuple[Condition, ...]) -> Query:
-    filters = [_condition(c) for c in question.where if c not in common]
+#: Callers must not change what it gives.
+_remembered = lru_cache(maxsize=256)(_aggregations)
+
+
+def _filter(question: Question) -> Query:
+    filters = [_condition(c) for c in question.where]
     # Robots: left out (also where nothing is known of the agent), alone, or together with everybody.
     robot = Q("term", is_robot=True)
     if question.robots is None:
