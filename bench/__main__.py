@@ -16,7 +16,7 @@ from metronome import __version__
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("which", nargs="*", default=[], help="ingest, single, tock")
-    parser.add_argument("--events", type=int, default=100_000, help="events of a run of ingest")
+    parser.add_argument("--events", type=int, default=300_000, help="events of a run of ingest")
     parser.add_argument("--runs", type=int, default=5, help="runs of ingest and single, after a warm-up")
     parser.add_argument("--tock-events", type=int, default=1_000_000)
     parser.add_argument("--heap", default="2g", help="heap of Elasticsearch")

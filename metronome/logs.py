@@ -4,8 +4,34 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
+import time
 
 from pythonjsonlogger.json import JsonFormatter
+
+
+class Sparing:
+    """Says what comes by the thousand, such as refusals while a disk is full, once in `every_s` seconds."""
+
+    def __init__(self, every_s: float = 10.0, most: int = 1000) -> None:
+        self._every_s = every_s
+        self._most = most
+        self._lock = threading.Lock()
+        #: Until when each text is quiet, and how often it wasn't said.
+        self._quiet: dict[str, tuple[float, int]] = {}
+
+    def turn(self, text: str) -> int | None:
+        """How often `text` went unsaid since it was said last, if it is to be said now; None if it isn't."""
+        now = time.monotonic()
+        with self._lock:
+            until, unsaid = self._quiet.get(text, (0.0, 0))
+            if now < until:
+                self._quiet[text] = until, unsaid + 1
+                return None
+            if len(self._quiet) >= self._most:
+                self._quiet.clear()
+            self._quiet[text] = now + self._every_s, 0
+            return unsaid
 
 
 def configure(level: str, role: str) -> None:

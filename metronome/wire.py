@@ -6,6 +6,7 @@ Pure functions over bytes; dialects call them, whatever framework serves the req
 from __future__ import annotations
 
 import json
+import math
 import re
 import zlib
 from dataclasses import dataclass
@@ -112,12 +113,33 @@ def _json(body: bytes) -> Posted:
         lines = body.strip().split(b"\n")
         if len(lines) > 1 and lines[0].rstrip().endswith(b"}"):
             return _ndjson(body)
+        events = _salvaged(body)
+        if events is not None:
+            return Posted(events, True)
         raise BadPayload(f"the body isn't JSON: {error}") from None
     if isinstance(value, list):
         return Posted(value, True)
     if not isinstance(value, dict):
         raise BadPayload("the body is JSON, but neither an object nor an array of objects")
     return Posted([value], False)
+
+
+def _salvaged(body: bytes) -> list[Any] | None:
+    """An array in which some numbers are none (NaN, Infinity, 1e400): it costs their events, not the others."""
+    reason = "it holds NaN, Infinity or a number as large, which JSON can't; send null"
+    try:
+        value = json.loads(_mended(body))
+        if isinstance(value, list):
+            return [event if _is_finite(event) else Unreadable(reason) for event in value]
+    except (ValueError, RecursionError):
+        pass  # something else is wrong with it
+    return None
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, dict | list):
+        return all(map(_is_finite, value.values() if isinstance(value, dict) else value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _ndjson(body: bytes) -> Posted:

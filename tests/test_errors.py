@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import inspect
 import json
+import socket
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import elastic_transport
 import elasticsearch as elasticsearch_package
 import pytest
-from conftest import NOW, Gateway
+from conftest import NOW, Gateway, Server
 from elasticsearch import Elasticsearch
 from werkzeug.test import Client, EnvironBuilder
 from werkzeug.wrappers import Request
@@ -169,6 +170,22 @@ def test_503_where_the_spool_is_full_says_when_to_return(http_with: Any, setting
     assert error_of(answers[-1]) == {"status": 503, "code": "spool_full", "message": message}
 
 
+def test_a_thousand_refusals_are_one_line_of_the_log_until_some_time_has_passed(
+    http_with: Any, settings: Settings, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("metronome.logs.time.monotonic", lambda: now)
+    spool = Spool(settings.spool_dir, max_bytes=1)
+    http = http_with(spool)
+    refused = [http.post("/tick", json={"text": "x" * 30_000}).status_code for _ in range(30)].count(503)
+    now += 10
+    http.post("/tick", json={"text": "x" * 30_000})
+    spool.close()
+    said = [getattr(record, "unsaid", 0) for record in caplog.records if record.name == "metronome.web"]
+    assert refused > 1
+    assert said == [0, refused - 1]
+
+
 def test_503_where_elasticsearch_is_away_says_when_to_return_and_ticks_go_on(
     http_with: Any, settings: Settings
 ) -> None:
@@ -184,6 +201,44 @@ def test_503_where_elasticsearch_is_away_says_when_to_return_and_ticks_go_on(
         "message": "Elasticsearch doesn't answer (ConnectionError)",
     }
     assert answer.headers["Retry-After"] == "5"
+
+
+LINE = b"POST /tick HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
+CHUNKED = LINE + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status", "code", "message"),
+    [
+        pytest.param(b"hello\r\n\r\n", 400, "bad_request", "this can't be read as HTTP: ", id="no HTTP at all"),
+        pytest.param(LINE + b"Content-Length: 2, 3\r\n\r\n{}", 400, "bad_request", "this can't be read as HTTP: ", id="two lengths"),
+        pytest.param(LINE + b"Bad Name: x\r\n\r\n", 400, "bad_request", "this can't be read as HTTP: ", id="a header that is none"),
+        pytest.param(b"GET /tock/" + b"x" * 9000 + b" HTTP/1.1\r\n\r\n", 414, "uri_too_long", "the address is longer than 8190 bytes", id="a long address"),
+        pytest.param(LINE + b"X: %b\r\n\r\n" % (b"x" * 9000), 431, "headers_too_large", "there are too many request headers, or one is too long", id="a long header"),
+        pytest.param(LINE + b"X: x\r\n" * 200 + b"\r\n", 431, "headers_too_large", "there are too many request headers, or one is too long", id="many headers"),
+        pytest.param(LINE + b"Transfer-Encoding: br\r\n\r\n", 400, "bad_request", "this can't be read as HTTP: ", id="another transfer coding"),
+        pytest.param(LINE + b"Expect: miracles\r\n\r\n", 417, "expectation_failed", "of expectations only 100-continue is met", id="an expectation"),
+        pytest.param(CHUNKED + b"zz\r\n{}\r\n0\r\n\r\n", 400, "bad_payload", "the chunked body can't be read: ", id="a chunk of no length"),
+        pytest.param(CHUNKED + b"2\r\n{}xx0\r\n\r\n", 400, "bad_payload", "the chunked body can't be read: ", id="a chunk without an end"),
+    ],
+)  # fmt: skip
+def test_what_never_becomes_a_request_is_refused_in_the_one_body_too(
+    server: Server, request_bytes: bytes, status: int, code: str, message: str
+) -> None:
+    host, _, port = server.bind.rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(request_bytes)
+        connection.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert int(head.split(b" ")[1]) == status
+    assert b"content-type: application/json" in head.lower()
+    error = json.loads(body)["error"]
+    assert {**error, "message": error["message"][: len(message)]} == {
+        "status": status,
+        "code": code,
+        "message": message,
+    }
 
 
 def test_500_tells_the_caller_nothing_of_what_is_inside(http_with: Any) -> None:

@@ -128,9 +128,20 @@ def test_an_unreadable_line_costs_the_others_nothing(line: bytes, reason: str) -
     assert unreadable.reason.startswith(f"the line isn't JSON: {reason}")  # and where, in the reader's words
 
 
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e400", '[{"b": NaN}]', '{"b": NaN, "c": "\\ud83d"}'])
+def test_a_number_that_is_none_costs_an_array_only_its_event(number: str) -> None:
+    posted = read_events(b'[{"id": "a", "n": 1.5}, {"n": %b}, {"id": "\\ud83d"}]' % number.encode(), JSON)
+    assert [posted.events[0], posted.events[2]] == [{"id": "a", "n": 1.5}, {"id": "\ufffd"}]
+    unreadable = posted.events[1]
+    assert isinstance(unreadable, Unreadable)
+    assert unreadable.reason == "it holds NaN, Infinity or a number as large, which JSON can't; send null"
+
+
 @pytest.mark.parametrize(
     ("body", "media_type", "error"),
     [
+        pytest.param(b'{"n": NaN}', JSON, BadPayload("the body isn't JSON: unexpected character"), id="NaN in a single event"),
+        pytest.param(b'[{"n": NaN}, {"id"', JSON, BadPayload("the body isn't JSON: unexpected character"), id="NaN in an array cut short"),
         pytest.param(b"", JSON, BadPayload("the body isn't JSON: Input is a zero-length, empty document"), id="nothing"),
         pytest.param(b"hello", "text/plain", BadPayload("the body isn't JSON: unexpected character"), id="text that isn't JSON"),
         pytest.param(b'{"id": "a"', JSON, BadPayload("the body isn't JSON: unexpected end of data"), id="JSON cut short"),

@@ -12,11 +12,13 @@ from typing import Any
 import orjson
 from elasticsearch import Elasticsearch
 from flask import Flask, Response, g, request
+from gunicorn.http.errors import NoMoreData, ParseException
 from werkzeug.exceptions import HTTPException
 
 from metronome.dialects import Doors, tick
-from metronome.errors import MetronomeError, error_body
+from metronome.errors import BadPayload, MetronomeError, error_body
 from metronome.intake import Intake
+from metronome.logs import Sparing
 from metronome.metrics import Metrics
 from metronome.query import Engine
 from metronome.settings import Settings
@@ -66,10 +68,13 @@ def create_app(
 
 
 def _answer_errors(app: Flask) -> None:
+    sparing = Sparing()
+
     @app.errorhandler(MetronomeError)
     def ours(error: MetronomeError) -> Response:
-        if error.status >= 500:
-            log.error(error.message, extra={"path": request.path}, exc_info=error if error.status == 500 else None)
+        if error.status >= 500 and (unsaid := sparing.turn(error.message)) is not None:
+            further = {"path": request.path} | ({"unsaid": unsaid} if unsaid else {})
+            log.error(error.message, extra=further, exc_info=error if error.status == 500 else None)
         # What Elasticsearch said, and settings' names, are for the operator's log.
         message = error.message if error.status != 500 else "the gateway can't answer this; its log says why"
         body = error.body() if error.status != 500 else error_body(500, error.code, message)
@@ -87,6 +92,12 @@ def _answer_errors(app: Flask) -> None:
         if allowed:
             response.headers["Allow"] = allowed
         return response
+
+    @app.errorhandler(ParseException)
+    @app.errorhandler(NoMoreData)
+    def cut(error: Exception) -> Response:
+        # A chunked body is read when it is asked for, and only then found to be none.
+        return _json(BadPayload(f"the chunked body can't be read: {str(error)[:100]}").body(), 400)
 
     @app.errorhandler(Exception)
     def unforeseen(error: Exception) -> Response:

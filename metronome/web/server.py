@@ -5,17 +5,33 @@ Threads rather than an event loop: an fsync or a question to Elasticsearch then 
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from http import HTTPStatus
 from typing import Any
 
+import orjson
 from gunicorn.app.base import BaseApplication
+from gunicorn.http.errors import (
+    ExpectationFailed,
+    InvalidResponseHeader,
+    InvalidResponseHeaderName,
+    LimitRequestHeaders,
+    LimitRequestLine,
+    ParseException,
+)
+from gunicorn.util import write_nonblock
+from gunicorn.workers.gthread import ThreadWorker
 
 from metronome import logs, memory
+from metronome.errors import error_body
 from metronome.metrics import Metrics, use_folder
 from metronome.settings import Settings
 from metronome.store.client import connect
 from metronome.store.node import Address
 from metronome.store.spool import Spool, make_folder
+
+log = logging.getLogger("metronome.web")
 
 #: Idle connections of shippers stay open this long; a new one costs more than the request on it.
 KEEPALIVE_S = 75
@@ -37,7 +53,7 @@ class Server(BaseApplication):
             "bind": self.settings.bind,
             "workers": self.settings.workers,
             "threads": self.settings.threads,
-            "worker_class": "gthread",
+            "worker_class": "metronome.web.server.Worker",
             "keepalive": KEEPALIVE_S,
             "graceful_timeout": 20,
             "timeout": 60,
@@ -66,7 +82,7 @@ class Server(BaseApplication):
         app = create_app(settings, opened, Metrics())
         app.extensions["metronome"] = opened
         memory.after_start()
-        logging.getLogger("metronome.web").info("worker ready", extra={"spool": spool.slot})
+        log.info("worker ready", extra={"spool": spool.slot})
         return app
 
 
@@ -75,6 +91,37 @@ def _worker_exit(server: Any, worker: Any) -> None:
     if opened is not None:
         opened.spool.close()
         opened.client.close()
+
+
+class Worker(ThreadWorker):
+    """gunicorn's worker with threads, whose own refusals have the project's one error body too."""
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
+        """Answer what never became a request of the application's, on the connection that is about to close."""
+        status, code, message = _refusal(exc)
+        if status == 500:
+            log.exception("a request could not be handled", exc_info=exc)
+        body = orjson.dumps(error_body(status, code, message))
+        head = (
+            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nConnection: close\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        # Who has gone away doesn't mind.
+        with contextlib.suppress(OSError):
+            write_nonblock(client, head.encode() + body)
+
+
+def _refusal(error: Exception) -> tuple[int, str, str]:
+    """Status, code and message for what gunicorn couldn't read."""
+    if isinstance(error, LimitRequestLine):
+        return 414, "uri_too_long", f"the address is longer than {MAX_REQUEST_LINE} bytes"
+    if isinstance(error, LimitRequestHeaders):
+        return 431, "headers_too_large", "there are too many request headers, or one is too long"
+    if isinstance(error, ExpectationFailed):
+        return 417, "expectation_failed", "of expectations only 100-continue is met"
+    if isinstance(error, ParseException) and not isinstance(error, InvalidResponseHeader | InvalidResponseHeaderName):
+        return 400, "bad_request", f"this can't be read as HTTP: {str(error)[:200]}"
+    return 500, "internal_error", "something went wrong in the gateway; its log has the details"
 
 
 class JsonLogger:
