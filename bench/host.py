@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bench import load
 from metronome.client import is_ready
 from metronome.settings import Settings
 from metronome.store.node import Address, Node
@@ -47,6 +48,11 @@ class Host:
         answer = json.loads(connection.getresponse().read())
         connection.close()
         return answer
+
+    def bulk(self, body: bytes) -> bytes:
+        """A `_bulk` request as bytes, ready to send."""
+        authorization = {"Authorization": self.headers["Authorization"]}
+        return load.request(self.elasticsearch, "/_bulk", body, "application/x-ndjson", authorization)
 
     def count(self, pattern: str) -> int:
         self.ask("POST", f"/{pattern}/_refresh")

@@ -56,15 +56,7 @@ def _raw(host: Host, batches: list[list[bytes]], connections: int, *, ids: bool)
         body = b"".join(
             _action(f"{run_id}-{number:06d}-{at:04d}" if ids else "") + line + b"\n" for at, line in enumerate(batch)
         )
-        requests.append(
-            load.request(
-                host.elasticsearch,
-                "/_bulk",
-                body,
-                "application/x-ndjson",
-                {"Authorization": host.headers["Authorization"]},
-            )
-        )
+        requests.append(host.bulk(body))
     result = load.run(host.elasticsearch, requests, connections)
     assert set(result.statuses) == {200}, result.statuses
     count = sum(map(len, batches))

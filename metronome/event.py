@@ -241,8 +241,9 @@ def referer_page_of(event: Event) -> str | None:
     url = event.get("url")
     if page and type(url) is str:
         # "https://shop.example/item/7"    addresses are many, but few of them differ up to the third slash
-        end = url.find("/", url.find("//") + 2)
-        if _hosts[url if end < 0 else url[:end]] == host:
+        start = url.find("//") + 2
+        end = url.find("/", start)
+        if _hosts[url[:end] if end > start else url] == host:
             return None
     return page
 
@@ -287,5 +288,5 @@ def _host_of(address: str) -> str | None:
 
 _kinds = Memo(partial(_by_accept, shipped=False), most=4096)
 _shipped_kinds = Memo(partial(_by_accept, shipped=True), most=4096)
-_pages = Memo(_page_and_host, most=65536)
+_pages = Memo(_page_and_host, most=16384)
 _hosts = Memo(_host_of, most=4096)

@@ -11,7 +11,10 @@ from pythonjsonlogger.json import JsonFormatter
 
 
 class Sparing:
-    """Says what comes by the thousand, such as refusals while a disk is full, once in `every_s` seconds."""
+    """Says what comes by the thousand, such as refusals while a disk is full, once in `every_s` seconds.
+
+    Texts that differ are said each on its own.
+    """
 
     def __init__(self, every_s: float = 10.0, most: int = 1000) -> None:
         self._every_s = every_s

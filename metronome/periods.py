@@ -170,7 +170,10 @@ def edges(first: datetime, last: datetime, interval: str, tz: ZoneInfo) -> Itera
     step = _STEPS.get(interval) if tz.key == "UTC" else None
     while start <= last:
         yield start
-        start = start + step if step else next_bucket(start, interval, tz)
+        try:
+            start = start + step if step else next_bucket(start, interval, tz)
+        except (OverflowError, ValueError):  # the calendar ends with the year 9999
+            return
 
 
 def label(start: datetime, interval: str, tz: ZoneInfo) -> str:

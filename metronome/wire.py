@@ -31,6 +31,9 @@ _NDJSON = frozenset(
         "application/stream+json",
     )
 )
+#: Largest body that is read again for the sake of its good events, in bytes.
+_MAX_SALVAGED = 2**20
+
 _FORM = "application/x-www-form-urlencoded"
 
 _STEP = 64 * 1024
@@ -111,7 +114,7 @@ def _json(body: bytes) -> Posted:
         value = _loads(body, _has_long_number(body))
     except ValueError as error:
         lines = body.strip().split(b"\n")
-        if len(lines) > 1 and lines[0].rstrip().endswith(b"}"):
+        if len(lines) > 1 and lines[0][:1] != b"[" and lines[0].rstrip().endswith(b"}"):
             return _ndjson(body)
         events = _salvaged(body)
         if events is not None:
@@ -125,14 +128,19 @@ def _json(body: bytes) -> Posted:
 
 
 def _salvaged(body: bytes) -> list[Any] | None:
-    """An array in which some numbers are none (NaN, Infinity, 1e400): it costs their events, not the others."""
+    """An array in which some numbers are none (NaN, Infinity, 1e400): it costs their events, not the others.
+
+    None where something else is wrong with it, or where it is so large that the slow reader would hold up others.
+    """
+    if len(body) > _MAX_SALVAGED:
+        return None
     reason = "it holds NaN, Infinity or a number as large, which JSON can't; send null"
     try:
-        value = json.loads(_mended(body))
+        value = json.loads(_mended(body.decode()))
         if isinstance(value, list):
             return [event if _is_finite(event) else Unreadable(reason) for event in value]
     except (ValueError, RecursionError):
-        pass  # something else is wrong with it
+        pass
     return None
 
 
@@ -200,7 +208,7 @@ def _exactly(text: bytes, value: Any) -> Any:
         return value
 
 
-def _mended(text: bytes) -> str:
+def _mended(text: bytes | str) -> str:
     """JSON with U+FFFD for halves of surrogate pairs, which can't be written in UTF-8."""
     return _HALF.sub("\ufffd", json.dumps(json.loads(text), ensure_ascii=False))
 

@@ -117,6 +117,12 @@ FAULTS = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("said", [1, 3, 0])
+def test_a_wrong_number_of_events_holds_nothing_up(bench: Bench, said: int) -> None:
+    assert bench.sender.ship(bench.body("ab"), said) == Outcome(indexed=2)
+    assert bench.stored() == "ab"
+
+
 @pytest.mark.parametrize(("faults", "outcome", "requests"), FAULTS)
 def test_each_event_is_stored_once_and_only_what_failed_is_sent_again(
     bench: Bench, proxy: Proxy, faults: list[Fault], outcome: Outcome, requests: list[str]

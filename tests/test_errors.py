@@ -204,6 +204,7 @@ def test_503_where_elasticsearch_is_away_says_when_to_return_and_ticks_go_on(
 
 
 LINE = b"POST /tick HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
+CUT = "the body is cut short, or its chunks can't be read; send it again"
 CHUNKED = LINE + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
@@ -218,8 +219,12 @@ CHUNKED = LINE + b"Transfer-Encoding: chunked\r\n\r\n"
         pytest.param(LINE + b"X: x\r\n" * 200 + b"\r\n", 431, "headers_too_large", "there are too many request headers, or one is too long", id="many headers"),
         pytest.param(LINE + b"Transfer-Encoding: br\r\n\r\n", 400, "bad_request", "this can't be read as HTTP: ", id="another transfer coding"),
         pytest.param(LINE + b"Expect: miracles\r\n\r\n", 417, "expectation_failed", "of expectations only 100-continue is met", id="an expectation"),
-        pytest.param(CHUNKED + b"zz\r\n{}\r\n0\r\n\r\n", 400, "bad_payload", "the chunked body can't be read: ", id="a chunk of no length"),
-        pytest.param(CHUNKED + b"2\r\n{}xx0\r\n\r\n", 400, "bad_payload", "the chunked body can't be read: ", id="a chunk without an end"),
+        pytest.param(CHUNKED + b"zz\r\n{}\r\n0\r\n\r\n", 400, "bad_payload", CUT, id="a chunk of no length"),
+        pytest.param(CHUNKED + b"2\r\n{}xx0\r\n\r\n", 400, "bad_payload", CUT, id="a chunk without an end"),
+        pytest.param(CHUNKED + b"9\r\n{}", 400, "bad_payload", CUT, id="a chunk cut short"),
+        pytest.param(CHUNKED + b"2\r\n{}\r\n", 400, "bad_payload", CUT, id="chunks without an end"),
+        pytest.param(LINE + b"Content-Length: 50\r\n\r\n[{}", 400, "bad_payload", CUT, id="a body cut short"),
+        pytest.param(LINE.replace(b"json", b"x-ndjson") + b"Content-Length: 50\r\n\r\n{}\n", 400, "bad_payload", CUT, id="a body cut at the end of a line"),
     ],
 )  # fmt: skip
 def test_what_never_becomes_a_request_is_refused_in_the_one_body_too(

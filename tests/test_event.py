@@ -183,6 +183,7 @@ def test_a_referer_of_any_length_gives_a_key_that_elasticsearch_can_hold() -> No
         pytest.param(
             {"referer": "app://a.example/x", "url": "app-of-ours://a.example/y"}, None, id="whatever the scheme"
         ),
+        pytest.param({"referer": "https://a.example/x", "url": "///a.example/y"}, None, id="a slash too many"),
         pytest.param({"url": "https://a.example/y"}, None, id="none at all"),
         pytest.param({"referer": 5}, "5", id="a number is read as text"),
     ],

@@ -129,8 +129,10 @@ def test_an_unreadable_line_costs_the_others_nothing(line: bytes, reason: str) -
 
 
 @pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e400", '[{"b": NaN}]', '{"b": NaN, "c": "\\ud83d"}'])
-def test_a_number_that_is_none_costs_an_array_only_its_event(number: str) -> None:
-    posted = read_events(b'[{"id": "a", "n": 1.5}, {"n": %b}, {"id": "\\ud83d"}]' % number.encode(), JSON)
+@pytest.mark.parametrize("comma", [", ", ",\n", "\n,"])
+def test_a_number_that_is_none_costs_an_array_only_its_event(number: str, comma: str) -> None:
+    events = ['{"id": "a", "n": 1.5}', f'{{"n": {number}}}', '{"id": "\\ud83d"}']
+    posted = read_events(f"[{comma.join(events)}]".encode(), JSON)
     assert [posted.events[0], posted.events[2]] == [{"id": "a", "n": 1.5}, {"id": "\ufffd"}]
     unreadable = posted.events[1]
     assert isinstance(unreadable, Unreadable)
@@ -141,6 +143,8 @@ def test_a_number_that_is_none_costs_an_array_only_its_event(number: str) -> Non
     ("body", "media_type", "error"),
     [
         pytest.param(b'{"n": NaN}', JSON, BadPayload("the body isn't JSON: unexpected character"), id="NaN in a single event"),
+        pytest.param(b'[{"n": NaN}' + b" " * 2**20 + b"]", JSON, BadPayload("the body isn't JSON: unexpected character"), id="NaN in an array too large to be read twice"),
+        pytest.param('[{"id": "a"}]'.encode("utf-16"), JSON, BadPayload("the body isn't JSON: "), id="UTF-16"),
         pytest.param(b'[{"n": NaN}, {"id"', JSON, BadPayload("the body isn't JSON: unexpected character"), id="NaN in an array cut short"),
         pytest.param(b"", JSON, BadPayload("the body isn't JSON: Input is a zero-length, empty document"), id="nothing"),
         pytest.param(b"hello", "text/plain", BadPayload("the body isn't JSON: unexpected character"), id="text that isn't JSON"),

@@ -33,6 +33,7 @@ _MAX_REMEMBERED = 4096
 _MAX_NAMES = 64
 
 
+#: How minted ids end.
 _LAST_DIGITS = tuple(f"{number:02x}" for number in range(256))
 
 
@@ -134,7 +135,7 @@ class Intake:
         receipt = Receipt()
         parts: list[bytes] = []
         seen: set[str] = set()
-        day, app, head = "", None, self._head("", None)
+        day, app, head = "", None, ""
         for position, posted in enumerate(events):
             try:
                 event = self._stamped(posted, came, source.agent, flat)
@@ -155,9 +156,10 @@ class Intake:
                 its_day = _day_of(insert_id, came.latest) or event["@timestamp"][:10]
             else:
                 its_day = event["@timestamp"][:10]
-            # Neighbours mostly share day and app, and with them the start of their action lines.
-            if its_day != day or event.get("app") != app:
-                day, app = its_day, event.get("app")
+            # Neighbours mostly share day and app, and with them the start of their action lines. (1 equals true.)
+            its_app = event.get("app")
+            if its_day != day or its_app != app or type(its_app) is not type(app):
+                day, app = its_day, its_app
                 head = self._head(day, app)
             if given:
                 if head + insert_id in seen:

@@ -37,7 +37,8 @@ class Refusal(Exception):
 class Flat(list[Any]):
     """A batch of events none of which holds an object or an array, as their reader could tell from the bytes.
 
-    The door looks for them event by event in any other list.
+    The door takes its word: an object in one would be stored with its names unsettled, private ones too. In any other
+    list the door looks event by event.
     """
 
 

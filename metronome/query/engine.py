@@ -14,6 +14,7 @@ from collections import Counter
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 from elasticsearch import ApiError, Elasticsearch
@@ -21,7 +22,7 @@ from elasticsearch_dsl import A, Q
 from elasticsearch_dsl.query import Query
 
 from metronome.errors import BadQuestion, StoreRefused, StoreUnavailable
-from metronome.periods import Period, edges, from_ms, next_bucket, to_ms
+from metronome.periods import Period, edges, from_ms, to_ms
 from metronome.query import shipped
 from metronome.query.question import Answer, Condition, Every, Has, Is, Item, Question
 from metronome.settings import Settings
@@ -172,8 +173,11 @@ def search_body(questions: tuple[Question, ...]) -> dict[str, Any]:
     common = _common(questions)
     query = _base(questions, common).to_dict()
     own = tuple(replace(question, where=_own(question, common), until=None) for question in questions)
-    # What is asked of each item is the same; lists of edges are long, and for one period only.
-    aggs = (_remembered if all(map(_is_utc, own)) else _aggregations)(own)
+    # What is asked of each item is the same, in UTC for every period; lists of edges are long, and for one only.
+    if all(map(_is_utc, own)):
+        aggs = _remembered(tuple(replace(question, period=Period()) for question in own))
+    else:
+        aggs = _aggregations(own)
     return {"size": 0, "track_total_hits": False, "query": query, "aggs": aggs}
 
 
@@ -270,8 +274,8 @@ def _grouping(question: Question) -> Any:
     if _is_utc(question) or not _edges_known(question):
         return A("date_histogram", field="@timestamp", calendar_interval=question.by.interval, min_doc_count=1)
     starts = _starts(question)
-    ends = [*starts[1:], next_bucket(starts[-1], question.by.interval, question.tz)]
-    ranges = [{"from": to_ms(start), "to": to_ms(end)} for start, end in zip(starts, ends, strict=True)]
+    ranges = [{"from": to_ms(start), "to": to_ms(end)} for start, end in pairwise(starts)]
+    ranges.append({"from": to_ms(starts[-1])})  # the period ends it
     return A("date_range", field="@timestamp", format="epoch_millis", ranges=ranges)
 
 

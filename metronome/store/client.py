@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import elastic_transport
+import orjson
 from elasticsearch import ApiError, Elasticsearch, UnsupportedProductError
-from elasticsearch.serializer import NdjsonSerializer, OrjsonSerializer
+from elasticsearch.serializer import JsonSerializer, NdjsonSerializer
 
 from metronome.errors import SetupError, StoreRefused, StoreUnavailable
 from metronome.settings import Settings
@@ -37,6 +38,16 @@ class _Spooled(NdjsonSerializer):
         return data if isinstance(data, bytes) else super().dumps(data)
 
 
+class _Quick(JsonSerializer):
+    """Reads several times as fast, but whole numbers of more than 64 bits lose digits."""
+
+    def loads(self, data: bytes) -> Any:
+        try:
+            return orjson.loads(data)
+        except ValueError:
+            return super().loads(data)
+
+
 def connect(
     settings: Settings, address: Address | None = None, *, timeout_s: float | None = None, exact: bool = True
 ) -> Elasticsearch:
@@ -51,7 +62,7 @@ def connect(
         "connections_per_node": max(settings.threads, settings.drain_senders) + 2,
     }
     if not exact:
-        options["serializers"]["application/json"] = OrjsonSerializer()
+        options["serializers"]["application/json"] = _Quick()
     if address is not None:
         return Elasticsearch(address.url, basic_auth=(address.username, address.password), **options)
     if settings.elasticsearch_api_key:

@@ -12,8 +12,8 @@ from typing import Any
 import orjson
 from elasticsearch import Elasticsearch
 from flask import Flask, Response, g, request
-from gunicorn.http.errors import NoMoreData, ParseException
-from werkzeug.exceptions import HTTPException
+from gunicorn.http.errors import ParseException
+from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from metronome.dialects import Doors, tick
 from metronome.errors import BadPayload, MetronomeError, error_body
@@ -94,10 +94,10 @@ def _answer_errors(app: Flask) -> None:
         return response
 
     @app.errorhandler(ParseException)
-    @app.errorhandler(NoMoreData)
+    @app.errorhandler(ClientDisconnected)
     def cut(error: Exception) -> Response:
         # A chunked body is read when it is asked for, and only then found to be none.
-        return _json(BadPayload(f"the chunked body can't be read: {str(error)[:100]}").body(), 400)
+        return _json(BadPayload("the body is cut short, or its chunks can't be read; send it again").body(), 400)
 
     @app.errorhandler(Exception)
     def unforeseen(error: Exception) -> Response:

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 from gunicorn.app.base import BaseApplication
 from gunicorn.http.errors import (
+    ConfigurationProblem,
     ExpectationFailed,
     InvalidResponseHeader,
     InvalidResponseHeaderName,
@@ -25,6 +26,7 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from metronome import logs, memory
 from metronome.errors import error_body
+from metronome.logs import Sparing
 from metronome.metrics import Metrics, use_folder
 from metronome.settings import Settings
 from metronome.store.client import connect
@@ -79,8 +81,10 @@ class Server(BaseApplication):
         spool = Spool(settings.spool_dir, max_bytes=settings.spool_max_bytes)
         use_folder(settings.metrics_dir, spool.slot)
         opened = Opened(spool, connect(settings, self.address))
-        app = create_app(settings, opened, Metrics())
+        metrics = Metrics()
+        app = create_app(settings, opened, metrics)
         app.extensions["metronome"] = opened
+        app.extensions["metrics"] = metrics
         memory.after_start()
         log.info("worker ready", extra={"spool": spool.slot})
         return app
@@ -96,11 +100,16 @@ def _worker_exit(server: Any, worker: Any) -> None:
 class Worker(ThreadWorker):
     """gunicorn's worker with threads, whose own refusals have the project's one error body too."""
 
+    _sparing = Sparing()
+
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
         """Answer what never became a request of the application's, on the connection that is about to close."""
         status, code, message = _refusal(exc)
         if status == 500:
-            log.exception("a request could not be handled", exc_info=exc)
+            log.error("a request could not be handled", exc_info=exc)
+        elif (unsaid := self._sparing.turn(type(exc).__name__)) is not None:
+            log.warning("what came can't be read as HTTP", extra={"problem": str(exc)[:200], "unsaid": unsaid})
+        self.wsgi.extensions["metrics"].requests.labels("none", str(status)).inc()
         body = orjson.dumps(error_body(status, code, message))
         head = (
             f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nConnection: close\r\n"
@@ -119,9 +128,13 @@ def _refusal(error: Exception) -> tuple[int, str, str]:
         return 431, "headers_too_large", "there are too many request headers, or one is too long"
     if isinstance(error, ExpectationFailed):
         return 417, "expectation_failed", "of expectations only 100-continue is met"
-    if isinstance(error, ParseException) and not isinstance(error, InvalidResponseHeader | InvalidResponseHeaderName):
+    if isinstance(error, ParseException) and not isinstance(error, _OURS):
         return 400, "bad_request", f"this can't be read as HTTP: {str(error)[:200]}"
     return 500, "internal_error", "something went wrong in the gateway; its log has the details"
+
+
+#: What gunicorn calls an error of parsing, but no client has caused.
+_OURS = (ConfigurationProblem, InvalidResponseHeader, InvalidResponseHeaderName)
 
 
 class JsonLogger:

@@ -349,6 +349,25 @@ def test_a_question_that_cannot_be_understood_says_why(gateway: Gateway, query: 
     assert (response.status_code, response.json["error"]["message"]) == (400, message)
 
 
+@pytest.mark.parametrize("tz", ["UTC", "Europe/Paris"])
+@pytest.mark.parametrize(
+    ("query", "count"),
+    [
+        ({"from": "9999-12-01", "to": "9999-12-30", "interval": "month"}, 1),
+        ({"from": "2026-01-01", "to": "9999-12-30", "interval": "year"}, 7974),
+        ({"from": "9999-12-30", "to": "9999-12-31T20:59:59Z", "interval": "day"}, 2),
+        ({"from": "9999-12-30", "to": "9999-12-30", "interval": "week"}, 1),
+    ],
+)
+def test_the_last_year_of_the_calendar_is_asked_like_any_other(
+    gateway: Gateway, query: dict[str, str], count: int, tz: str
+) -> None:
+    gateway.accepted({"id": "abc", "ts": "2026-11-20T12:00:00Z"})
+    gateway.drain()
+    views = gateway.tock("abc", **query, tz=tz)["views"]
+    assert (len(views), sum(views.values())) == (count, 1 if query["interval"] == "year" else 0)
+
+
 def test_an_unknown_item_is_404_only_when_asked_strictly(gateway: Gateway) -> None:
     assert gateway.tock("nobody") == {"views": {}, "downloads": {}, "referers": {}}
     assert gateway.http.get("/tock/nobody?strict=1").status_code == 404

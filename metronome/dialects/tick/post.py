@@ -9,7 +9,7 @@ import limits
 import orjson
 from flask import Blueprint, Request, Response, request
 from marshmallow import EXCLUDE, Schema, fields
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from metronome.dialects import Doors
 from metronome.errors import BadPayload, LengthRequired, NothingAccepted, TooLarge, TooMany, error_body
@@ -144,6 +144,8 @@ def _posted(request: Request, doors: Doors) -> tuple[Posted, bool]:
         raise too_large from None
     if len(body) > settings.max_body_bytes:
         raise too_large
+    if request.content_length is not None and len(body) != request.content_length:
+        raise ClientDisconnected
     body = inflate(
         body,
         request.headers.get("Content-Encoding", ""),
