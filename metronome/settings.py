@@ -129,7 +129,7 @@ class Settings:
         "Room for events that wait for Elasticsearch, per worker; beyond it ticks get 503.",
     )
     drain_bulk_bytes: int = setting(
-        "METRONOME_DRAIN_BULK_BYTES", 4 * 2**20, "Size of a bulk request at which the drain sends it."
+        "METRONOME_DRAIN_BULK_BYTES", 8 * 2**20, "Size of a bulk request at which the drain sends it."
     )
     drain_senders: int = setting(
         "METRONOME_DRAIN_SENDERS", 2, "Bulk requests that the drain has under way at one time."

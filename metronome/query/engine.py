@@ -84,7 +84,7 @@ class Engine:
         """Questions whose buckets need explicit edges get the period they lack, from the first and last event."""
         if all(_edges_known(question) for question in questions):
             return questions
-        query = Q("bool", filter=[_condition(c) for c in _common(questions)] + _time(questions)).to_dict()
+        query = _base(questions, _common(questions)).to_dict()
         aggs = {"first": {"min": {"field": "@timestamp"}}, "last": {"max": {"field": "@timestamp"}}}
         found = self._search({"size": 0, "track_total_hits": False, "query": query, "aggs": aggs}).get(
             "aggregations", {}
@@ -171,7 +171,7 @@ class Engine:
 def search_body(questions: tuple[Question, ...]) -> dict[str, Any]:
     """The one search that answers all of them, as JSON."""
     common = _common(questions)
-    query = _base(questions, common).to_dict()
+    query = {"bool": {"filter": _filters(questions, common)}}
     own = tuple(replace(question, where=_own(question, common), until=None) for question in questions)
     # What is asked of each item is the same, in UTC for every period; lists of edges are long, and for one only.
     if all(map(_is_utc, own)):
@@ -182,7 +182,11 @@ def search_body(questions: tuple[Question, ...]) -> dict[str, Any]:
 
 
 def _base(questions: tuple[Question, ...], common: tuple[Condition, ...]) -> Query:
-    return Q("bool", filter=[_condition(c) for c in common] + _time(questions))
+    return Q("bool", filter=_filters(questions, common))
+
+
+def _filters(questions: tuple[Question, ...], common: tuple[Condition, ...]) -> list[dict[str, Any]]:
+    return [_condition(c) for c in common] + _time(questions)
 
 
 def _common(questions: tuple[Question, ...]) -> tuple[Condition, ...]:
@@ -193,31 +197,23 @@ def _own(question: Question, common: tuple[Condition, ...]) -> tuple[Condition, 
     return tuple(c for c in question.where if c not in common)
 
 
-def _condition(condition: Condition) -> Query:
+def _condition(condition: Condition) -> dict[str, Any]:
     # Item("a")            id is "a", or there is no id and item_id or extra.item_id is "a"
     # Is("event", "view")  {"term": {"event": "view"}}
     # Has("referer")       {"exists": {"field": "referer"}}
     # AtLeast("status", 400)
     if isinstance(condition, Item):
-        without = Q(
-            "bool",
-            must_not=[Q("exists", field="id")],
-            should=_terms(("item_id", "extra.item_id"), condition.id),
-            minimum_should_match=1,
-        )
-        return Q("bool", should=[*_terms(("id",), condition.id), without], minimum_should_match=1)
+        others = [{"term": {field: condition.id}} for field in ("item_id", "extra.item_id")]
+        without = {"must_not": [{"exists": {"field": "id"}}], "should": others, "minimum_should_match": 1}
+        return {"bool": {"should": [{"term": {"id": condition.id}}, {"bool": without}], "minimum_should_match": 1}}
     if isinstance(condition, Is):
-        return Q("term", **{condition.field: condition.value})
+        return {"term": {condition.field: condition.value}}
     if isinstance(condition, Has):
-        return Q("exists", field=condition.field)
-    return Q("range", **{condition.field: {"gte": condition.value}})
+        return {"exists": {"field": condition.field}}
+    return {"range": {condition.field: {"gte": condition.value}}}
 
 
-def _terms(fields: tuple[str, ...], value: str) -> list[Query]:
-    return [Q("term", **{field: value}) for field in fields]
-
-
-def _time(questions: tuple[Question, ...]) -> list[Query]:
+def _time(questions: tuple[Question, ...]) -> list[dict[str, Any]]:
     """The period as a range; all questions of one call have the same."""
     period = questions[0].period
     if any(question.period != period for question in questions):
@@ -227,7 +223,7 @@ def _time(questions: tuple[Question, ...]) -> list[Query]:
         bounds["gte"] = to_ms(period.start)
     if period.end is not None:
         bounds["lt"] = to_ms(period.end)
-    return [Q("range", **{"@timestamp": {**bounds, "format": "epoch_millis"}})] if bounds else []
+    return [{"range": {"@timestamp": {**bounds, "format": "epoch_millis"}}}] if bounds else []
 
 
 def _aggregations(questions: tuple[Question, ...]) -> dict[str, Any]:

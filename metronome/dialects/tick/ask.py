@@ -46,6 +46,7 @@ class TockQuerySchema(Schema):
 
 #: Made once: making a schema takes longer than loading a query with it.
 _QUERY = TockQuerySchema()
+_DEFAULTS: dict[str, Any] = _QUERY.load({})
 
 
 class TockSchema(Schema):
@@ -171,7 +172,7 @@ def add_routes(routes: Blueprint, doors: Doors) -> None:
 def _wanted(request: Request) -> dict[str, Any]:
     given = {name: value for name, value in request.args.items() if not name.startswith("_")}
     try:
-        wanted: dict[str, Any] = _QUERY.load(given)
+        wanted: dict[str, Any] = _QUERY.load(given) if given else _DEFAULTS
     except ValidationError as error:
         name, reasons = next(iter(dict(error.messages_dict).items()))
         known = ", ".join(field.data_key or key for key, field in _QUERY.fields.items())
