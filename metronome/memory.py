@@ -24,7 +24,7 @@ class Memo(dict[str, Found], Generic[Found]):
     """Remembers what `find` says of a text; a look at what is there costs no call.
 
     Once `most` texts are in it, it starts afresh. One of more than `longest` characters isn't remembered: nobody sends
-    the same one twice. (`functools.lru_cache` costs several times as much where texts are many.)
+    the same one twice. (`functools.lru_cache` keeps an order of use besides, which costs more than the look.)
     """
 
     def __init__(self, find: Callable[[str], Found], *, most: int, longest: int = 512) -> None:

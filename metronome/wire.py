@@ -31,12 +31,12 @@ _NDJSON = frozenset(
         "application/stream+json",
     )
 )
-#: Largest body that is read again for the sake of its good events, in bytes.
-_MAX_SALVAGED = 2**20
-
 _FORM = "application/x-www-form-urlencoded"
 
 _STEP = 64 * 1024
+
+#: Largest body that is read again for the sake of its good events, in bytes.
+_MAX_SALVAGED = 2**20
 
 _HALF = re.compile("[\ud800-\udfff]")
 _ESCAPED_HALF = b"\\ud"
@@ -151,9 +151,9 @@ def _is_finite(value: Any) -> bool:
 
 
 def _ndjson(body: bytes) -> Posted:
-    events = _plain_lines(body)
+    exact = _has_long_number(body)
+    events = None if exact else _plain_lines(body)
     if events is None:
-        exact = _has_long_number(body)
         events = [_line(line, exact) for line in body.split(b"\n") if line and not line.isspace()]
     # Every object has a brace of its own: are there as many, then none holds another.
     flat = b"[" not in body and body.count(b"{") == list(map(type, events)).count(dict)
@@ -162,8 +162,6 @@ def _ndjson(body: bytes) -> Posted:
 
 def _plain_lines(body: bytes) -> list[Any] | None:
     """The values of lines that the fast reader alone can read; None where one of them asks for more."""
-    if _has_long_number(body):
-        return None
     try:
         return list(map(orjson.loads, body.strip().split(b"\n")))
     except ValueError:

@@ -32,7 +32,6 @@ _MAX_APP = 400
 _MAX_REMEMBERED = 4096
 _MAX_NAMES = 64
 
-
 #: How minted ids end.
 _LAST_DIGITS = tuple(f"{number:02x}" for number in range(256))
 
@@ -130,7 +129,7 @@ class Intake:
         now = self._clock()
         came = arrival(now, source.dialect)
         flat = type(events) is Flat
-        tail, longest = came.tail, self._settings.max_event_bytes + len("\n")
+        tail, longest = came.tail, self._settings.max_event_bytes
         minted = mint(now)
         receipt = Receipt()
         parts: list[bytes] = []
@@ -141,9 +140,7 @@ class Intake:
                 event = self._stamped(posted, came, source.agent, flat)
                 given = event.get("insert_id")
                 insert_id = _checked(given) if given else minted()
-                line = _line(event, tail)
-                if len(line) > longest:
-                    raise _too_long(len(line) - 1, longest - 1)
+                line = _line(event, tail, longest)
             except Refusal as refusal:
                 receipt.refuse(position, posted, refusal)
                 continue
@@ -152,10 +149,9 @@ class Intake:
                 receipt.note(position, event)
             if echo:
                 receipt.records.append(line[:-1])
+            its_day = event["@timestamp"][:10]
             if given and event["@timestamp"] is came.at_text:
-                its_day = _day_of(insert_id, came.latest) or event["@timestamp"][:10]
-            else:
-                its_day = event["@timestamp"][:10]
+                its_day = _day_of(insert_id, came.latest) or its_day
             # Neighbours mostly share day and app, and with them the start of their action lines. (1 equals true.)
             its_app = event.get("app")
             if its_day != day or its_app != app or type(its_app) is not type(app):
@@ -214,16 +210,16 @@ class Intake:
         return f'{{"create":{{"_index":"{index}","_id":"{prefix}'
 
 
-def _line(event: Event, tail: bytes) -> bytes:
-    """The event as it is stored, line end included."""
+def _line(event: Event, tail: bytes, longest: int) -> bytes:
+    """The event as it is stored, line end included; or Refusal."""
     try:
-        return orjson.dumps(event)[:-1] + tail
+        line = orjson.dumps(event)[:-1] + tail
     except TypeError:  # a whole number of more than 64 bits
-        return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()[:-1] + tail
-
-
-def _too_long(size: int, longest: int) -> Refusal:
-    return Refusal(f"{size} bytes as stored; at most {longest} are taken (METRONOME_MAX_EVENT_BYTES)")
+        line = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()[:-1] + tail
+    size = len(line) - len(b"\n")
+    if size > longest:
+        raise Refusal(f"{size} bytes as stored; at most {longest} are taken (METRONOME_MAX_EVENT_BYTES)")
+    return line
 
 
 def _id_safe(app: str) -> str:

@@ -51,15 +51,14 @@ def place_in_time(event: Event, arrival: Arrival) -> None:
     """`@timestamp`: the client's time as UTC text in milliseconds, clamped to now if over an hour ahead; else now."""
     given = event.get("@timestamp")
     # "2026-11-22T09:30:00.123Z"    what most shippers send is what we store: only look whether it is a time
+    # "2026-11-22T24:00:00.000Z"    which newer Pythons take, is the next day: for the slow reader
     if type(given) is str and given[4:20:3] == "--T::." and given[23:] == "Z" and given <= arrival.latest_text:
         try:
             datetime.fromisoformat(given)
-        except ValueError:
-            pass  # the slow reader says what is wrong
-        else:
-            # "…T24:00:00.000Z"    which newer Pythons take, is the next day
             if "T24" not in given:
                 return
+        except ValueError:
+            pass  # the slow reader says what is wrong
     _read_any_time(event, arrival)
 
 

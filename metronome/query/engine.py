@@ -18,8 +18,7 @@ from itertools import pairwise
 from typing import Any
 
 from elasticsearch import ApiError, Elasticsearch
-from elasticsearch_dsl import A, Q
-from elasticsearch_dsl.query import Query
+from elasticsearch_dsl import A
 
 from metronome.errors import BadQuestion, StoreRefused, StoreUnavailable
 from metronome.periods import Period, edges, from_ms, to_ms
@@ -41,6 +40,11 @@ EXACT_UNIQUES = 40_000
 
 #: A new index's first shard is there within half a second.
 _PAUSES_S = (0.1, 0.2, 0.4)
+
+#: What passed our intake; the rest was shipped.
+_STAMPED = {"exists": {"field": "received_at"}}
+
+_ROBOT = {"term": {"is_robot": True}}
 
 _OPTIONS = {"ignore_unavailable": "true", "allow_no_indices": "true", "allow_partial_search_results": "false"}
 _HEADERS = {"content-type": "application/json", "accept": "application/json"}
@@ -76,7 +80,7 @@ class Engine:
 
     def is_known(self, where: tuple[Condition, ...]) -> bool:
         """Whether any event ever met the conditions."""
-        query = Q("bool", filter=[_condition(c) for c in where]).to_dict()
+        query = _all([_condition(c) for c in where])
         found = self._search({"size": 0, "track_total_hits": 1, "terminate_after": 1, "query": query})
         return bool(found["hits"]["total"]["value"])
 
@@ -84,7 +88,7 @@ class Engine:
         """Questions whose buckets need explicit edges get the period they lack, from the first and last event."""
         if all(_edges_known(question) for question in questions):
             return questions
-        query = _base(questions, _common(questions)).to_dict()
+        query = _all(_base(questions, _common(questions)))
         aggs = {"first": {"min": {"field": "@timestamp"}}, "last": {"max": {"field": "@timestamp"}}}
         found = self._search({"size": 0, "track_total_hits": False, "query": query, "aggs": aggs}).get(
             "aggregations", {}
@@ -111,7 +115,7 @@ class Engine:
     ) -> Counter[Any]:
         tally: Counter[Any] = Counter()
         own = _filter(replace(question, where=_own(question, common)))
-        query = _base(questions, common) & Q("exists", field="received_at") & own
+        query = _all([*_base(questions, common), _STAMPED, own])
         for bucket in self._pages(query, [{"value": {"terms": {"field": field}}}], PAGE):
             tally[str(bucket["key"]["value"])] += bucket["doc_count"]
         return tally
@@ -119,7 +123,7 @@ class Engine:
     def _add_shipped(
         self, questions: tuple[Question, ...], common: tuple[Condition, ...], tallies: list[Counter[Any]]
     ) -> None:
-        query = _base(questions, common) & ~Q("exists", field="received_at")
+        query = _all(_base(questions, common), but=(_STAMPED,))
         counted = tuple(question for question in questions if question.unique is None)
         for bucket in self._pages(query, shipped.sources(counted), shipped.PAGE):
             group = shipped.group(bucket)
@@ -129,7 +133,7 @@ class Engine:
                     if key is not None:
                         tallies[number][key] += group.count
 
-    def _pages(self, query: Query, sources: list[dict[str, Any]], size: int) -> Any:
+    def _pages(self, query: dict[str, Any], sources: list[dict[str, Any]], size: int) -> Any:
         after: dict[str, Any] | None = None
         while True:
             composite: dict[str, Any] = {"size": size, "sources": sources}
@@ -138,7 +142,7 @@ class Engine:
             body = {
                 "size": 0,
                 "track_total_hits": False,
-                "query": query.to_dict(),
+                "query": query,
                 "aggs": {"pages": {"composite": composite}},
             }
             found = self._search(body).get("aggregations", {}).get("pages", {"buckets": []})
@@ -171,21 +175,23 @@ class Engine:
 def search_body(questions: tuple[Question, ...]) -> dict[str, Any]:
     """The one search that answers all of them, as JSON."""
     common = _common(questions)
-    query = {"bool": {"filter": _filters(questions, common)}}
-    own = tuple(replace(question, where=_own(question, common), until=None) for question in questions)
+    query = _all(_base(questions, common))
     # What is asked of each item is the same, in UTC for every period; lists of edges are long, and for one only.
-    if all(map(_is_utc, own)):
-        aggs = _remembered(tuple(replace(question, period=Period()) for question in own))
-    else:
-        aggs = _aggregations(own)
+    utc = all(map(_is_utc, questions))
+    own = tuple(
+        replace(question, where=_own(question, common), until=None, period=Period() if utc else question.period)
+        for question in questions
+    )
+    aggs = (_remembered if utc else _aggregations)(own)
     return {"size": 0, "track_total_hits": False, "query": query, "aggs": aggs}
 
 
-def _base(questions: tuple[Question, ...], common: tuple[Condition, ...]) -> Query:
-    return Q("bool", filter=_filters(questions, common))
+def _all(filters: list[dict[str, Any]], *, but: tuple[dict[str, Any], ...] = ()) -> dict[str, Any]:
+    """The query that meets every filter, and none of `but`."""
+    return {"bool": {"filter": filters, "must_not": list(but)}}
 
 
-def _filters(questions: tuple[Question, ...], common: tuple[Condition, ...]) -> list[dict[str, Any]]:
+def _base(questions: tuple[Question, ...], common: tuple[Condition, ...]) -> list[dict[str, Any]]:
     return [_condition(c) for c in common] + _time(questions)
 
 
@@ -228,7 +234,7 @@ def _time(questions: tuple[Question, ...]) -> list[dict[str, Any]]:
 
 def _aggregations(questions: tuple[Question, ...]) -> dict[str, Any]:
     """An aggregation a question, for questions that are left with the conditions of their own."""
-    stamped = A("filter", Q("exists", field="received_at"))
+    stamped = A("filter", _STAMPED)
     aggs: dict[str, Any] = {}
     for number, question in enumerate(questions):
         own = A("filter", _filter(question))
@@ -240,7 +246,7 @@ def _aggregations(questions: tuple[Question, ...]) -> dict[str, Any]:
             own.bucket("by", _grouping(question))
         stamped.bucket(f"q{number}", own)
     aggs["stamped"] = stamped.to_dict()
-    aggs["shipped"] = A("filter", ~Q("exists", field="received_at")).to_dict()
+    aggs["shipped"] = A("filter", _all([], but=(_STAMPED,))).to_dict()
     return aggs
 
 
@@ -248,15 +254,12 @@ def _aggregations(questions: tuple[Question, ...]) -> dict[str, Any]:
 _remembered = lru_cache(maxsize=256)(_aggregations)
 
 
-def _filter(question: Question) -> Query:
+def _filter(question: Question) -> dict[str, Any]:
     filters = [_condition(c) for c in question.where]
     # Robots: left out (also where nothing is known of the agent), alone, or together with everybody.
-    robot = Q("term", is_robot=True)
     if question.robots is None:
-        return Q("bool", filter=filters) if filters else Q("match_all")
-    if question.robots:
-        return Q("bool", filter=[*filters, robot])
-    return Q("bool", filter=filters, must_not=[robot])
+        return _all(filters)
+    return _all([*filters, _ROBOT]) if question.robots else _all(filters, but=(_ROBOT,))
 
 
 def _grouping(question: Question) -> Any:

@@ -248,12 +248,12 @@ class Sender:
     def _send(self, body: bytes, events: int) -> _Reply:
         """One request, again and again until there is an answer to it."""
         tries = 0
+        names = _indices(body, events)
         while True:
             if self.stopping.is_set():
                 raise Stopped
             started = time.monotonic()
             try:
-                names = _indices(body, events)
                 self._prepare_indices(names)
                 answer = self._post(body)
                 reply = _understood(answer, events)

@@ -39,7 +39,7 @@ class _Spooled(NdjsonSerializer):
 
 
 class _Quick(JsonSerializer):
-    """Reads several times as fast, but whole numbers of more than 64 bits lose digits."""
+    """Reads faster, but whole numbers of more than 64 bits lose digits."""
 
     def loads(self, data: bytes) -> Any:
         try:

@@ -73,8 +73,8 @@ def _answer_errors(app: Flask) -> None:
     @app.errorhandler(MetronomeError)
     def ours(error: MetronomeError) -> Response:
         if error.status >= 500 and (unsaid := sparing.turn(error.message)) is not None:
-            further = {"path": request.path} | ({"unsaid": unsaid} if unsaid else {})
-            log.error(error.message, extra=further, exc_info=error if error.status == 500 else None)
+            extra = {"path": request.path, "unsaid": unsaid}
+            log.error(error.message, extra=extra, exc_info=error if error.status == 500 else None)
         # What Elasticsearch said, and settings' names, are for the operator's log.
         message = error.message if error.status != 500 else "the gateway can't answer this; its log says why"
         body = error.body() if error.status != 500 else error_body(500, error.code, message)
