@@ -258,6 +258,7 @@ def test_a_batch_past_the_limit_is_refused_whole() -> None:
         pytest.param([{"insert_id": "a", "app": 'x"}}\n'}], ["#63cf236c37fa8b3f0489ab8c60fa4e04:a"], id="an app can't break out of its line"),
         pytest.param([{"insert_id": "a", "app": "Geschäft"}, {"insert_id": "a", "app": "geschäft"}], ["#c43853db6fae2c5348c4520c67227844:a", "#e57904b378d132a34d139f6ad3653f0a:a"], id="an app beyond ASCII"),
         pytest.param([{"insert_id": "a", "app": 1}, {"insert_id": "a", "app": True}, {"insert_id": "a", "app": 1.0}], ["1:a", "True:a", "1.0:a"], id="apps that Python holds equal"),
+        pytest.param([{"insert_id": "a", "app": 0.0}, {"insert_id": "a", "app": -0.0}], ["0.0:a", "-0.0:a"], id="whatever their type"),
         pytest.param([{"insert_id": "a", "app": "x" * 400}], ["x" * 400 + ":a"], id="an app of 400 characters"),
     ],
 )  # fmt: skip

@@ -134,7 +134,7 @@ class Intake:
         receipt = Receipt()
         parts: list[bytes] = []
         seen: set[str] = set()
-        day, app, head = "", None, ""
+        day, app, head = "", "", ""
         for position, posted in enumerate(events):
             try:
                 event = self._stamped(posted, came, source.agent, flat)
@@ -152,9 +152,11 @@ class Intake:
             its_day = event["@timestamp"][:10]
             if given and event["@timestamp"] is came.at_text:
                 its_day = _day_of(insert_id, came.latest) or its_day
-            # Neighbours mostly share day and app, and with them the start of their action lines. (1 equals true.)
             its_app = event.get("app")
-            if its_day != day or its_app != app or type(its_app) is not type(app):
+            if type(its_app) is not str:
+                its_app = "" if its_app is None else str(its_app)
+            # Neighbours mostly share day and app, and with them the start of their action lines.
+            if its_day != day or its_app != app:
                 day, app = its_day, its_app
                 head = self._head(day, app)
             if given:
@@ -198,15 +200,14 @@ class Intake:
             self._plans[tuple(event)] = plan
         return event, plan
 
-    def _head(self, day: str, app: Any) -> str:
+    def _head(self, day: str, app: str) -> str:
         """Start of an action line, up to where the insert_id goes: the index of the day, and the app.
 
         `_id` is `app:insert_id`, or the insert_id alone where there is no app. An insert_id holds no colon, so that
         can be read only one way; an app that would need escaping or is too long for an id goes in as its hash.
         """
         index = f"{self._settings.index_prefix}-{day.replace('-', '.')}"
-        name = "" if app is None else str(app)
-        prefix = f"{_id_safe(name)}:" if name else ""
+        prefix = f"{_id_safe(app)}:" if app else ""
         return f'{{"create":{{"_index":"{index}","_id":"{prefix}'
 
 
