@@ -239,6 +239,36 @@ def test_sigterm_answers_the_request_that_is_open(installation: Installation) ->
     assert sum(1 for _ in installation.home.glob("spool/web-*.db")) == 2
 
 
+# --- Connections that are kept ---------------------------------------------------------------------------------
+
+
+def test_more_connections_are_kept_than_there_are_threads(installation: Installation) -> None:
+    installation.environ |= {"METRONOME_WORKERS": "1", "METRONOME_THREADS": "4"}
+    installation.start("serve")
+    installation.wait_until_ready()
+    clients = [http.client.HTTPConnection(installation.bind, timeout=20) for _ in range(12)]
+    for _ in range(5):
+        for client in clients:
+            client.request("POST", "/tick", b'{"id": "home"}', {"Content-Type": "application/json"})
+        # Were threads held for what may come, the others would wait for it.
+        for client in clients:
+            response = client.getresponse()
+            assert (response.status, response.read()[:12]) == (202, b'{"accepted":')
+    for client in clients:
+        client.close()
+
+
+def test_requests_sent_without_waiting_for_answers_are_answered_in_turn(server: Server) -> None:
+    post = (
+        b'POST /tick HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 14\r\n\r\n{"id": "home"}'
+    )
+    with socket.create_connection(("127.0.0.1", int(server.bind.rpartition(":")[2])), timeout=20) as client:
+        # The last keeps no connection, so that its end is the end of the answers.
+        client.sendall(post * 3 + post.replace(b"/tick", b"/nothing") + b"GET /healthz HTTP/1.0\r\n\r\n")
+        answers = b"".join(iter(lambda: client.recv(65_536), b""))
+    assert re.findall(rb"HTTP/1\.. (\d+)", answers) == [b"202", b"202", b"202", b"404", b"200"]
+
+
 # --- Elasticsearch away, a spool that is full ------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import select
 from http import HTTPStatus
 from typing import Any
 
@@ -37,6 +38,9 @@ log = logging.getLogger("metronome.web")
 
 #: Idle connections of shippers stay open this long; a new one costs more than the request on it.
 KEEPALIVE_S = 75
+
+#: A thread waits so long for its connection's next request, in milliseconds, before the connection goes to the poller.
+LINGER_MS = 50
 
 #: An id of 512 bytes is 1,536 when percent-encoded; the rest is for query parameters.
 MAX_REQUEST_LINE = 8190
@@ -101,6 +105,34 @@ class Worker(ThreadWorker):
     """gunicorn's worker with threads, whose own refusals have the project's one error body too."""
 
     _sparing = Sparing()
+
+    def __init__(self, *given: Any, **options: Any) -> None:
+        super().__init__(*given, **options)
+        #: Connections that have a thread just now, at work or waiting for their next request.
+        self._served: set[Any] = set()
+
+    def handle(self, conn: Any) -> Any:
+        """Serve a connection's request, and those that follow closely, in this thread.
+
+        gunicorn gives a connection back to its poller after each request; from there to the next one's thread it takes
+        a pipe, two queues and several changes of thread, which cost more than taking in an event does.
+        """
+        self._served.add(conn)
+        try:
+            result = super().handle(conn)
+            while result is True and self._has_more(conn):
+                result = super().handle(conn)
+            return result
+        finally:
+            self._served.discard(conn)
+
+    def _has_more(self, conn: Any) -> bool:
+        """Whether the next request comes soon; asked only while there are threads for others."""
+        if not self.alive or len(self._served) > self.cfg.threads // 2 or conn.parser.unreader.buf.getvalue():
+            return False
+        soon = select.poll()
+        soon.register(conn.sock, select.POLLIN)
+        return bool(soon.poll(LINGER_MS))
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
         """Answer what never became a request of the application's, on the connection that is about to close."""
