@@ -10,6 +10,7 @@ import math
 import re
 import zlib
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -42,8 +43,13 @@ _HALF = re.compile("[\ud800-\udfff]")
 _ESCAPED_HALF = b"\\ud"
 
 #: Any digit as a zero: nineteen of them in a row are a number that 64 bits may not hold (or text, which costs little).
+#: Every fourth byte of these makes four in a row.
 _DIGITS = bytes.maketrans(b"123456789", b"000000000")
 _LONG = b"0" * 19
+_LONG_BY_FOUR = b"0" * 4
+
+_FIRST = itemgetter(0)
+_BRACE = frozenset(b"{")
 
 
 @dataclass(frozen=True)
@@ -152,20 +158,26 @@ def _is_finite(value: Any) -> bool:
 
 def _ndjson(body: bytes) -> Posted:
     exact = _has_long_number(body)
-    events = None if exact else _plain_lines(body)
-    if events is None:
-        events = [_line(line, exact) for line in body.split(b"\n") if line and not line.isspace()]
-    # Every object has a brace of its own: are there as many, then none holds another.
-    flat = b"[" not in body and body.count(b"{") == list(map(type, events)).count(dict)
-    return Posted(Flat(events) if flat else events, True)
+    events = None if exact else _flat_lines(body.strip())
+    if events is not None:
+        return Posted(events, True)
+    return Posted([_line(line, exact) for line in body.split(b"\n") if line and not line.isspace()], True)
 
 
-def _plain_lines(body: bytes) -> list[Any] | None:
-    """The values of lines that the fast reader alone can read; None where one of them asks for more."""
+def _flat_lines(body: bytes) -> Flat | None:
+    """The events of lines that all hold one flat object, read as one array; None where any of them is anything else.
+
+    A line's end stands in no JSON text, so a comma in its place changes nothing. Each line begins with a brace, and
+    there are as many braces as lines and as objects: so each line is one object, and none holds another.
+    """
+    lines = body.split(b"\n")
     try:
-        return list(map(orjson.loads, body.strip().split(b"\n")))
-    except ValueError:
+        if set(map(_FIRST, lines)) != _BRACE or body.count(b"{") != len(lines) or b"[" in body:
+            return None
+        events = orjson.loads(b"[%b]" % b",".join(lines))
+    except (IndexError, ValueError):
         return None
+    return Flat(events) if len(events) == len(lines) else None
 
 
 def _line(line: bytes, exact: bool) -> Any:
@@ -177,7 +189,7 @@ def _line(line: bytes, exact: bool) -> Any:
 
 def _has_long_number(text: bytes) -> bool:
     """Whether it may hold a whole number of more than 64 bits, whose digits only the slow reader keeps."""
-    return _LONG in text.translate(_DIGITS)
+    return _LONG_BY_FOUR in text[::4].translate(_DIGITS) and _LONG in text.translate(_DIGITS)
 
 
 def _loads(text: bytes, exact: bool) -> Any:

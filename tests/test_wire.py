@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import re
 import zlib
@@ -108,6 +109,37 @@ def test_what_a_body_holds(body: bytes, media_type: str, events: list[Any], batc
 )
 def test_a_batch_is_called_flat_only_if_no_event_holds_an_object_or_array(lines: list[bytes], flat: bool) -> None:
     assert (type(read_events(b"\n".join(lines), NDJSON).events) is Flat) == flat
+
+
+#: What lines may hold that, put together, could be read as something else than line by line.
+PIECES = (
+    "{}",
+    '{"a": 1}',
+    '{"a": 1',
+    '"b": 2}',
+    '{"a": 1}, {"b": 2}',
+    '{"a": 1}, {"b": 2',
+    '{"a": {"b": 1}}',
+    '{"a": "{"}',
+    '{"a": [1]}',
+    '{"a": 12345678901234567890123}',
+    ' {"a": 1}\r',
+    *("1", "{", "}", "[", "]", ",", "", " "),
+)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_body_is_read_as_its_lines_are(count: int) -> None:
+    def alone(line: str) -> Any:
+        try:
+            return json.loads(line)
+        except ValueError:
+            return "unreadable"
+
+    for lines in itertools.product(PIECES, repeat=count):
+        events = read_events("\n".join(lines).encode(), NDJSON).events
+        found = ["unreadable" if isinstance(event, Unreadable) else event for event in events]
+        assert found == [alone(line) for line in lines if line.strip()], lines
 
 
 @pytest.mark.parametrize(

@@ -132,24 +132,30 @@ def _posted(request: Request, doors: Doors) -> tuple[Posted, bool]:
         if not request.args:
             raise LengthRequired("send a Content-Length, or Transfer-Encoding: chunked")
         return Posted([{}], False), echo
-    too_large = TooLarge(f"the body is larger than {settings.max_body_bytes} bytes; send smaller batches")
+    most = settings.max_body_bytes
+    too_large = TooLarge(f"the body is larger than {most} bytes; send smaller batches")
+    if (request.content_length or 0) > most:
+        raise too_large
     try:
         if request.mimetype == "multipart/form-data":
             if request.files or not request.mimetype_params.get("boundary"):
                 raise BadPayload("a form has fields only, no files, and its Content-Type names a boundary")
             event = from_pairs(list(request.form.items(multi=True)))
             return Posted([event], False), echo
-        body = request.get_data(cache=False)
+        # The server's own stream ends where the body does; werkzeug's around it copies in small pieces.
+        body = request.input_stream.read(most + 1)
     except RequestEntityTooLarge:
         raise too_large from None
-    if len(body) > settings.max_body_bytes:
+    except OSError:
+        raise ClientDisconnected from None
+    if len(body) > most:
         raise too_large
     if request.content_length is not None and len(body) != request.content_length:
         raise ClientDisconnected
     body = inflate(
         body,
         request.headers.get("Content-Encoding", ""),
-        max_bytes=settings.max_body_bytes,
+        max_bytes=most,
         max_ratio=settings.max_inflation,
     )
     if not body and request.args:
