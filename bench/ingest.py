@@ -87,7 +87,7 @@ def _through(host: Host, running: Gateway, batches: list[list[bytes]]) -> tuple[
     started = time.perf_counter()
     result = load.run(running.bind, requests, 2)
     assert set(result.statuses) == {202}, result.statuses
-    wait(lambda: _indexed(host) >= count, 300)
+    wait(lambda: _indexed(host) >= count, 300, 0.1)
     elapsed = time.perf_counter() - started
     cpu_us = (running.cpu_s() - before) / count * 1e6
     assert host.count("gate-*") == count
