@@ -129,6 +129,29 @@ def wait(condition: Callable[[], bool], timeout_s: float, pause_s: float = 0.02)
         time.sleep(pause_s)
 
 
+def settle(timeout_s: float = 10) -> None:
+    """Let what the run before has left come to an end (writing, merges, compilation), so that all start alike."""
+    os.sync()
+    deadline = time.monotonic() + timeout_s
+    while _busy_share(0.3) > 0.1:
+        if time.monotonic() > deadline:
+            print("  something else is at work on this machine; the figures suffer from it", file=sys.stderr)
+            return
+
+
+def _busy_share(seconds: float) -> float:
+    """Share of the machine's processor time that is used, from 0 to 1, over the next seconds."""
+
+    def idle_and_all() -> tuple[int, int]:
+        times = [int(text) for text in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
+        return times[3] + times[4], sum(times)
+
+    idle, whole = idle_and_all()
+    time.sleep(seconds)
+    later_idle, later_whole = idle_and_all()
+    return 1 - (later_idle - idle) / max(1, later_whole - whole)
+
+
 def _tree(root: int) -> list[int]:
     try:
         children = Path(f"/proc/{root}/task/{root}/children").read_text().split()

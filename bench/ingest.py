@@ -10,7 +10,7 @@ from typing import Any
 
 from bench import load
 from bench.events import generate, yesterday
-from bench.host import Gateway, Host, gateway, wait
+from bench.host import Gateway, Host, gateway, settle, wait
 from metronome.store.documents import template
 
 BATCH = 500
@@ -62,6 +62,7 @@ def _raw(host: Host, batches: list[list[bytes]], connections: int, *, ids: bool)
             _action(f"{run_id}-{number:06d}-{at:04d}" if ids else "") + line + b"\n" for at, line in enumerate(batch)
         )
         requests.append(host.bulk(body))
+    settle()
     result = load.run(host.elasticsearch, requests, connections)
     assert set(result.statuses) == {200}, result.statuses
     count = sum(map(len, batches))
@@ -83,6 +84,7 @@ def _through(host: Host, running: Gateway, batches: list[list[bytes]]) -> tuple[
     """Events a second until the last is indexed, and the gateway's processor time an event in microseconds."""
     requests = [load.request(running.bind, "/tick", b"\n".join(batch), "application/x-ndjson") for batch in batches]
     count = sum(map(len, batches))
+    settle()
     before = running.cpu_s()
     started = time.perf_counter()
     result = load.run(running.bind, requests, 2)

@@ -158,26 +158,42 @@ def _is_finite(value: Any) -> bool:
 
 def _ndjson(body: bytes) -> Posted:
     exact = _has_long_number(body)
-    events = None if exact else _flat_lines(body.strip())
-    if events is not None:
-        return Posted(events, True)
-    return Posted([_line(line, exact) for line in body.split(b"\n") if line and not line.isspace()], True)
+    lines = body.strip(b" \t\r\n").split(b"\n")
+    # Every object has a brace of its own: are there as many as objects, then none holds another.
+    braces = -1 if b"[" in body else body.count(b"{")
+    events = None
+    if not exact:
+        if braces == len(lines):
+            events = _as_one_array(lines)
+        if events is None:
+            events = _plain_lines(lines)
+    if events is None:
+        events = [_line(line, exact) for line in lines if line and not line.isspace()]
+    flat = braces == list(map(type, events)).count(dict)
+    return Posted(Flat(events) if flat else events, True)
 
 
-def _flat_lines(body: bytes) -> Flat | None:
-    """The events of lines that all hold one flat object, read as one array; None where any of them is anything else.
+def _as_one_array(lines: list[bytes]) -> list[Any] | None:
+    """The objects of lines that have as many braces as there are lines; None where a line isn't one object.
 
-    A line's end stands in no JSON text, so a comma in its place changes nothing. Each line begins with a brace, and
-    there are as many braces as lines and as objects: so each line is one object, and none holds another.
+    Each line begins with a brace, and as many objects are found as there are braces. So no brace stands in a text, each
+    line is one object, and a comma is what a line's end would be in an array.
     """
-    lines = body.split(b"\n")
     try:
-        if set(map(_FIRST, lines)) != _BRACE or body.count(b"{") != len(lines) or b"[" in body:
+        if set(map(_FIRST, lines)) != _BRACE:
             return None
-        events = orjson.loads(b"[%b]" % b",".join(lines))
+        events: list[Any] = orjson.loads(b"[%b]" % b",".join(lines))
     except (IndexError, ValueError):
         return None
-    return Flat(events) if len(events) == len(lines) else None
+    return events if list(map(type, events)) == [dict] * len(lines) else None
+
+
+def _plain_lines(lines: list[bytes]) -> list[Any] | None:
+    """The values of lines that the fast reader alone can read; None where one of them asks for more."""
+    try:
+        return list(map(orjson.loads, lines))
+    except ValueError:
+        return None
 
 
 def _line(line: bytes, exact: bool) -> Any:

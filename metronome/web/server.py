@@ -108,7 +108,7 @@ class Worker(ThreadWorker):
 
     def __init__(self, *given: Any, **options: Any) -> None:
         super().__init__(*given, **options)
-        #: Connections that have a thread just now, at work or waiting for their next request.
+        #: Connections that have a thread just now: at work, or waiting for a request, their first or the next.
         self._served: set[Any] = set()
 
     def handle(self, conn: Any) -> Any:
@@ -127,9 +127,11 @@ class Worker(ThreadWorker):
             self._served.discard(conn)
 
     def _has_more(self, conn: Any) -> bool:
-        """Whether the next request comes soon; asked only while there are threads for others."""
-        if not self.alive or len(self._served) > self.cfg.threads // 2 or conn.parser.unreader.buf.getvalue():
+        """Whether the next request comes soon; no while others may need the thread, or the worker is to stop."""
+        if not self.alive or len(self._served) > self.cfg.threads // 2:
             return False
+        if conn.parser.unreader.buf.getvalue():
+            return False  # it is here already, where no poll would see it: gunicorn knows and queues the connection
         soon = select.poll()
         soon.register(conn.sock, select.POLLIN)
         return bool(soon.poll(LINGER_MS))

@@ -142,7 +142,7 @@ def _posted(request: Request, doors: Doors) -> tuple[Posted, bool]:
                 raise BadPayload("a form has fields only, no files, and its Content-Type names a boundary")
             event = from_pairs(list(request.form.items(multi=True)))
             return Posted([event], False), echo
-        # The server's own stream ends where the body does; werkzeug's around it copies in small pieces.
+        # gunicorn's own stream ends where the body does; werkzeug's around it copies in small pieces.
         body = request.input_stream.read(most + 1)
     except RequestEntityTooLarge:
         raise too_large from None
