@@ -48,8 +48,7 @@ def create_app(
 ) -> Flask:
     """The application of one worker. `opened` is closed by whoever opened it."""
     app = Flask("metronome.web", static_folder=None)
-    # For multipart forms; other bodies are read by the dialects. One more than is taken: werkzeug cuts a chunked form
-    # here without a word.
+    # One more than is taken: werkzeug cuts a chunked body here without a word; so one that was cut can be told.
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes + 1
     app.config["MAX_FORM_MEMORY_SIZE"] = settings.max_body_bytes
     app.url_map.merge_slashes = False

@@ -142,8 +142,9 @@ def _posted(request: Request, doors: Doors) -> tuple[Posted, bool]:
                 raise BadPayload("a form has fields only, no files, and its Content-Type names a boundary")
             event = from_pairs(list(request.form.items(multi=True)))
             return Posted([event], False), echo
-        # gunicorn's own stream ends where the body does; werkzeug's around it copies in small pieces.
-        body = request.input_stream.read(most + 1)
+        # Of a body of known length no more is read than that; werkzeug's stream for the others copies in small pieces.
+        length = request.content_length
+        body = request.get_data(cache=False) if length is None else request.input_stream.read(length)
     except RequestEntityTooLarge:
         raise too_large from None
     except OSError:
