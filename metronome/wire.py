@@ -161,26 +161,21 @@ def _ndjson(body: bytes) -> Posted:
     lines = body.strip(b" \t\r\n").split(b"\n")
     # Every object has a brace of its own: are there as many as objects, then none holds another.
     braces = -1 if b"[" in body else body.count(b"{")
-    events = None
-    if not exact:
-        if braces == len(lines):
-            events = _as_one_array(lines)
-        if events is None:
-            events = _plain_lines(lines)
+    events = None if exact else _as_one_array(lines, braces) or _plain_lines(lines)
     if events is None:
         events = [_line(line, exact) for line in lines if line and not line.isspace()]
     flat = braces == list(map(type, events)).count(dict)
     return Posted(Flat(events) if flat else events, True)
 
 
-def _as_one_array(lines: list[bytes]) -> list[Any] | None:
-    """The objects of lines that have as many braces as there are lines; None where a line isn't one object.
+def _as_one_array(lines: list[bytes], braces: int) -> list[Any] | None:
+    """The objects of lines that are a flat object each; None where any is something else.
 
-    Each line begins with a brace, and as many objects are found as there are braces. So no brace stands in a text, each
-    line is one object, and a comma is what a line's end would be in an array.
+    Each line begins with a brace, and there are as many braces as lines and as objects found. So no brace stands in a
+    text, each line is one object, and a comma is what a line's end would be in an array.
     """
     try:
-        if set(map(_FIRST, lines)) != _BRACE:
+        if braces != len(lines) or set(map(_FIRST, lines)) != _BRACE:
             return None
         events: list[Any] = orjson.loads(b"[%b]" % b",".join(lines))
     except (IndexError, ValueError):
@@ -218,7 +213,7 @@ def _loads(text: bytes, exact: bool) -> Any:
         if _ESCAPED_HALF not in text.lower():
             raise
         try:
-            mended = _mended(text)
+            mended = _mended(text.decode())
             value = orjson.loads(mended)
             return _exactly(mended.encode(), value) if exact else value
         except (ValueError, RecursionError):
@@ -234,7 +229,7 @@ def _exactly(text: bytes, value: Any) -> Any:
         return value
 
 
-def _mended(text: bytes | str) -> str:
+def _mended(text: str) -> str:
     """JSON with U+FFFD for halves of surrogate pairs, which can't be written in UTF-8."""
     return _HALF.sub("\ufffd", json.dumps(json.loads(text), ensure_ascii=False))
 

@@ -102,12 +102,14 @@ def _worker_exit(server: Any, worker: Any) -> None:
 
 
 class Worker(ThreadWorker):
-    """gunicorn's worker with threads, whose own refusals have the project's one error body too."""
+    """gunicorn's worker with threads that stay with their connections for a while.
 
-    _sparing = Sparing()
+    Its own refusals have the project's one error body too.
+    """
 
     def __init__(self, *given: Any, **options: Any) -> None:
         super().__init__(*given, **options)
+        self._sparing = Sparing()
         #: Connections that have a thread just now: at work, or waiting for a request, their first or the next.
         self._served: set[Any] = set()
 
@@ -115,7 +117,7 @@ class Worker(ThreadWorker):
         """Serve a connection's request, and those that follow closely, in this thread.
 
         gunicorn gives a connection back to its poller after each request; from there to the next one's thread it takes
-        a pipe, two queues and several changes of thread, which cost more than taking in an event does.
+        a pipe, two queues and several changes of thread.
         """
         self._served.add(conn)
         try:

@@ -128,13 +128,13 @@ def add_routes(routes: Blueprint, doors: Doors) -> None:
 def _posted(request: Request, doors: Doors) -> tuple[Posted, bool]:
     settings = doors.settings
     echo = request.args.get("echo", "") not in ("", "0", "false")
-    if request.content_length is None and "chunked" not in request.headers.get("Transfer-Encoding", ""):
+    length = request.content_length
+    if length is None and "chunked" not in request.headers.get("Transfer-Encoding", ""):
         if not request.args:
             raise LengthRequired("send a Content-Length, or Transfer-Encoding: chunked")
         return Posted([{}], False), echo
-    most = settings.max_body_bytes
-    too_large = TooLarge(f"the body is larger than {most} bytes; send smaller batches")
-    if (request.content_length or 0) > most:
+    too_large = TooLarge(f"the body is larger than {settings.max_body_bytes} bytes; send smaller batches")
+    if length is not None and length > settings.max_body_bytes:
         raise too_large
     try:
         if request.mimetype == "multipart/form-data":
@@ -143,20 +143,19 @@ def _posted(request: Request, doors: Doors) -> tuple[Posted, bool]:
             event = from_pairs(list(request.form.items(multi=True)))
             return Posted([event], False), echo
         # Of a body of known length no more is read than that; werkzeug's stream for the others copies in small pieces.
-        length = request.content_length
         body = request.get_data(cache=False) if length is None else request.input_stream.read(length)
     except RequestEntityTooLarge:
         raise too_large from None
     except OSError:
         raise ClientDisconnected from None
-    if len(body) > most:
+    if len(body) > settings.max_body_bytes:
         raise too_large
-    if request.content_length is not None and len(body) != request.content_length:
+    if length is not None and len(body) != length:
         raise ClientDisconnected
     body = inflate(
         body,
         request.headers.get("Content-Encoding", ""),
-        max_bytes=most,
+        max_bytes=settings.max_body_bytes,
         max_ratio=settings.max_inflation,
     )
     if not body and request.args:
