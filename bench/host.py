@@ -19,8 +19,9 @@ from typing import Any
 
 from bench import load
 from metronome.client import is_ready
+from metronome.node.node import Node
 from metronome.settings import Settings
-from metronome.store.node import Address, Node
+from metronome.store.address import Address
 
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 

@@ -1,9 +1,9 @@
 """Metronome on one page.
 
     1. A dialect (`dialects/`) turns what a client sends into events, plain JSON objects.
-    2. `intake.accept` flattens and stamps them, gives each its id, and writes them to the spool (`store/spool.py`).
+    2. `intake.accept` flattens and stamps them, gives each its id, and writes them to the spool (`spool/spool.py`).
        The client gets its 2xx once the bytes are fsynced.
-    3. The drain (`store/drain.py`), a process of its own, ships the spooled bytes to Elasticsearch and judges every
+    3. The drain (`drain/drain.py`), a process of its own, ships the spooled bytes to Elasticsearch and judges every
        item of the answer: indexed, duplicate, again, or quarantined with its reason.
     4. Documents are in Logstash format, in daily indices (`store/documents.py`), so that Logstash, Fluentd and Kibana
        work on the same ones.

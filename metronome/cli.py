@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import click
 
-from metronome import __version__, logs, memory
+from metronome import __version__, logs, process
 from metronome.errors import MetronomeError, SetupError
 from metronome.settings import Settings, secret_variables, table
 
@@ -68,10 +68,10 @@ def serve() -> None:
 @click.option("--until-empty", is_flag=True, help="Return as soon as nothing waits any more.")
 def drain(until_empty: bool) -> None:
     """Ship spooled events to Elasticsearch. One drain a METRONOME_HOME; a second waits as a stand-by."""
+    from metronome.drain.drain import Drain
     from metronome.metrics import Metrics, use_folder
+    from metronome.spool.files import make_folder
     from metronome.store.client import connect
-    from metronome.store.drain import Drain
-    from metronome.store.spool import make_folder
 
     settings = Settings.from_env()
     make_folder(settings.spool_dir)
@@ -79,7 +79,7 @@ def drain(until_empty: bool) -> None:
     use_folder(settings.metrics_dir, "drain")
     client = connect(settings, _address(settings), timeout_s=settings.drain_timeout_s, exact=False)
     run = Drain(settings, client, Metrics())
-    memory.after_start()
+    process.after_start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: run.stop())
     run.run(until_empty=until_empty)
@@ -135,7 +135,7 @@ def tock(
 @click.option("--install", is_flag=True, help="Put the template into Elasticsearch instead of writing it.")
 def mappings(folder: Path, install: bool) -> None:
     """Write the index template as JSON into FOLDER (default: mappings), or install it."""
-    from metronome.store import indices
+    from metronome.store import indices, names
     from metronome.store.client import connect, wait_until_usable
 
     settings = Settings.from_env()
@@ -146,7 +146,7 @@ def mappings(folder: Path, install: bool) -> None:
     client = connect(settings, _address(settings))
     wait_until_usable(client, timeout_s=0)
     changed = indices.install(client, settings)
-    click.echo(f"{indices.template_name(settings)}: {'installed' if changed else 'already there'}")
+    click.echo(f"{names.template_name(settings)}: {'installed' if changed else 'already there'}")
 
 
 @main.command()
@@ -202,7 +202,7 @@ def quarantine_list(reason: str, since: datetime | None, as_json: bool) -> None:
 @click.option("--since", type=click.DateTime(), help="Only those refused since this time (UTC).")
 def quarantine_replay(reason: str, since: datetime | None) -> None:
     """Spool refused events again; the drain sends them. What fails once more comes back here."""
-    from metronome.store.quarantine import replay
+    from metronome.spool.quarantine import replay
 
     settings = Settings.from_env()
     done, damaged = replay(settings.spool_dir, reason=reason, since_ms=_ms(since))
@@ -231,7 +231,7 @@ def load(file: Path, form: str, app: str, batch: int, unreadable: Path | None, r
     Page views, downloads and errors of an access log become events whose id is the path. Loading the same file again
     changes nothing, and a load that was cut goes on where it stopped.
     """
-    from metronome.load import load_file
+    from metronome.load.load import load_file
 
     settings = Settings.from_env()
     report = load_file(
@@ -266,7 +266,7 @@ def _address(settings: Settings) -> Any:
     """The private node's address where no cluster is configured; raises SetupError if it doesn't run."""
     if settings.elasticsearch_url:
         return None
-    from metronome.store.node import running
+    from metronome.node.node import running
 
     address = running(settings)
     if address is None:
@@ -277,7 +277,7 @@ def _address(settings: Settings) -> Any:
 
 
 def _quarantine(settings: Settings) -> Any:
-    from metronome.store.quarantine import Quarantine
+    from metronome.spool.quarantine import Quarantine
 
     return Quarantine(settings.spool_dir)
 

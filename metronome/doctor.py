@@ -14,12 +14,12 @@ from elasticsearch import Elasticsearch
 
 from metronome.client import is_ready, url_of
 from metronome.errors import MetronomeError
+from metronome.node.node import running
 from metronome.settings import Settings
-from metronome.store import indices
+from metronome.spool.quarantine import Quarantine
+from metronome.spool.status import backlog, drain_status
+from metronome.store import indices, names
 from metronome.store.client import check, connect, health, our_errors
-from metronome.store.drain import backlog, drain_status
-from metronome.store.node import running
-from metronome.store.quarantine import Quarantine
 
 #: Less free space than this, and Elasticsearch or the spool soon stops taking events.
 LITTLE_BYTES = 2 * 2**30
@@ -108,7 +108,7 @@ def _role(client: Elasticsearch, settings: Settings) -> Iterator[Finding]:
     wanted = ["auto_configure", "create_doc", "read", "view_index_metadata"]
     question = {
         "cluster": ["monitor"],
-        "index": [{"names": [indices.pattern(settings)], "privileges": wanted}],
+        "index": [{"names": [names.pattern(settings)], "privileges": wanted}],
     }
     try:
         with our_errors():
@@ -121,11 +121,11 @@ def _role(client: Elasticsearch, settings: Settings) -> Iterator[Finding]:
         text = f"{answer['username']} lacks {', '.join(lacking)}; docs/elasticsearch.md has the minimal role"
         yield Finding("role", False, text)
     else:
-        yield Finding("role", True, f"{answer['username']} may write and read {indices.pattern(settings)}")
+        yield Finding("role", True, f"{answer['username']} may write and read {names.pattern(settings)}")
 
 
 def _template(client: Elasticsearch, settings: Settings) -> Finding:
-    name = indices.template_name(settings)
+    name = names.template_name(settings)
     try:
         current = indices.is_current(client, settings)
     except MetronomeError as error:

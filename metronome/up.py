@@ -20,10 +20,10 @@ from types import FrameType
 
 from metronome.client import is_ready, url_of
 from metronome.errors import MetronomeError, SetupError, StoreUnavailable
+from metronome.node.node import Node
 from metronome.settings import Settings
 from metronome.store import indices
 from metronome.store.client import connect, wait_until_usable
-from metronome.store.node import Node
 
 READY_WITHIN_S = 60
 #: A child that dies faster than this, again and again, has something wrong with it that a restart won't mend.

@@ -6,7 +6,7 @@
     elasticsearch   a client of the session's Elasticsearch
 
 The session's Elasticsearch is the private node (METRONOME_NODE_VERSION chooses the version).
-METRONOME_TEST_ENGINE=docker takes testcontainers' instead, and an address takes what runs there.
+METRONOME_TEST_ENGINE=docker takes testcontainers' instead, and http://user:password@host:port what runs there.
 """
 
 from __future__ import annotations
@@ -23,18 +23,20 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from elasticsearch import Elasticsearch
 
 from metronome.client import is_ready
+from metronome.drain.drain import Drain
 from metronome.metrics import Metrics
+from metronome.node.node import Node
 from metronome.settings import Settings
-from metronome.store import indices
+from metronome.spool.spool import Spool
+from metronome.store import names
+from metronome.store.address import Address
 from metronome.store.client import connect
-from metronome.store.drain import Drain
-from metronome.store.node import Address, Node
-from metronome.store.spool import Spool
 from metronome.web.app import Opened, create_app
 
 NOW = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
@@ -66,7 +68,13 @@ def engine_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settin
         {name: value for name, value in os.environ.items() if name.startswith(("METRONOME_NODE", "METRONOME_CACHE"))}
     )
     if wanted.startswith("http"):
-        yield replace(plain, elasticsearch_url=wanted)
+        given = urlsplit(wanted)
+        yield replace(
+            plain,
+            elasticsearch_url=f"{given.scheme}://{given.hostname}:{given.port}",
+            elasticsearch_username=given.username or "",
+            elasticsearch_password=given.password or "",
+        )
     elif wanted == "docker":
         from testcontainers.elasticsearch import ElasticSearchContainer
 
@@ -139,7 +147,7 @@ class Gateway:
         """Ship all that is spooled and make it searchable."""
         drain = Drain(self.settings, self.elasticsearch, self.metrics)
         drain.run(until_empty=True)
-        self.elasticsearch.indices.refresh(index=indices.pattern(self.settings), allow_no_indices=True)
+        self.elasticsearch.indices.refresh(index=names.pattern(self.settings), allow_no_indices=True)
         return drain
 
     def tock(self, item: str, **query: Any) -> Any:
@@ -155,7 +163,7 @@ class Gateway:
     def documents(self) -> list[dict[str, Any]]:
         """Every stored document with its index and id: `{"_index", "_id", **source}`, ordered by id."""
         self.drain()
-        found = self.elasticsearch.search(index=indices.pattern(self.settings), size=10_000, allow_no_indices=True)
+        found = self.elasticsearch.search(index=names.pattern(self.settings), size=10_000, allow_no_indices=True)
         rows = [{"_index": hit["_index"], "_id": hit["_id"], **hit["_source"]} for hit in found["hits"]["hits"]]
         return sorted(rows, key=lambda row: row["_id"])
 
@@ -187,12 +195,10 @@ def gateway_for(
 
 def remove_indices(elasticsearch: Elasticsearch, settings: Settings) -> None:
     """Delete a prefix's indices by name (wildcards are refused by default) and its template."""
-    names = list(
-        elasticsearch.indices.get(index=indices.pattern(settings), allow_no_indices=True, features=["settings"])
-    )
-    for start in range(0, len(names), 50):
-        elasticsearch.indices.delete(index=names[start : start + 50])
-    elasticsearch.options(ignore_status=404).indices.delete_index_template(name=indices.template_name(settings))
+    made = list(elasticsearch.indices.get(index=names.pattern(settings), allow_no_indices=True, features=["settings"]))
+    for start in range(0, len(made), 50):
+        elasticsearch.indices.delete(index=made[start : start + 50])
+    elasticsearch.options(ignore_status=404).indices.delete_index_template(name=names.template_name(settings))
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from conftest import Gateway
 from werkzeug.serving import make_server
 
-from metronome.load import Report, load_file
+from metronome.load.load import Report, load_file
 
 NGINX = Path(__file__).parent / "payloads/nginx/access.log"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from metronome.accesslog import (
+from metronome.load.accesslog import (
     ASSETS,
     DOWNLOADS,
     Logged,

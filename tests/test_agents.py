@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from metronome.agents import MAX_AGENT, ROBOT_LIST, judge
+from metronome.event.agents import MAX_AGENT, ROBOT_LIST, judge
 
 PERSON = {"is_robot": False, "is_machine": False}
 CHROME = (

@@ -24,12 +24,13 @@ from proxy import (
     without_last_item,
 )
 
+from metronome.drain import bulk
+from metronome.drain.bulk import Outcome, Sender, Stopped, judge
 from metronome.metrics import Metrics
 from metronome.settings import Settings
-from metronome.store import bulk, indices
-from metronome.store.bulk import Outcome, Sender, Stopped, judge
+from metronome.spool.quarantine import Quarantine
+from metronome.store import indices, names
 from metronome.store.client import connect
-from metronome.store.quarantine import Quarantine
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ class Bench:
 
     def stored(self) -> str:
         """Letters of the events stored, each as often as it is there."""
-        pattern = indices.pattern(self.settings)
+        pattern = names.pattern(self.settings)
         self.elasticsearch.indices.refresh(index=pattern, allow_no_indices=True)
         hits = self.elasticsearch.search(index=pattern, size=1000, allow_no_indices=True)["hits"]["hits"]
         return "".join(sorted(hit["_source"]["id"] for hit in hits))
@@ -205,7 +206,7 @@ LONG = {"properties": {"size": {"type": "long"}}}
 
 def test_an_index_gets_our_mapping_even_if_the_template_was_deleted(bench: Bench) -> None:
     bench.sender.ship(bench.body("a"))
-    bench.elasticsearch.indices.delete_index_template(name=indices.template_name(bench.settings))
+    bench.elasticsearch.indices.delete_index_template(name=names.template_name(bench.settings))
 
     bench.sender.ship(bench.body("b", day="2026.11.23", name="2026-11-22"))
 

@@ -14,7 +14,7 @@ import pytest
 from conftest import Gateway, Server
 from openapi_spec_validator import validate
 
-from metronome import documents
+from metronome import reference
 from metronome.cli import main
 from metronome.settings import Settings, table
 from metronome.store import indices
@@ -31,8 +31,8 @@ def test_every_setting_is_in_the_documents_with_default_and_meaning() -> None:
 
 
 def test_every_command_is_in_the_documents_as_its_help_says() -> None:
-    assert documents.commands() in (ROOT / "docs/commands.md").read_text()
-    assert {f"## metronome {name}" for name in main.commands} <= set(documents.commands().splitlines())
+    assert reference.commands() in (ROOT / "docs/commands.md").read_text()
+    assert {f"## metronome {name}" for name in main.commands} <= set(reference.commands().splitlines())
 
 
 def test_every_route_is_in_the_description_and_in_the_documents(gateway: Gateway) -> None:
@@ -40,11 +40,11 @@ def test_every_route_is_in_the_description_and_in_the_documents(gateway: Gateway
     described = set(description()["paths"])
     own = {re.sub("<item:item>", "{id}", rule) for rule in served if not rule.startswith(("/try", "/openapi.json"))}
     assert own == {path.removesuffix(".json") if "{id}" in path else path for path in described}
-    assert documents.routes() in (ROOT / "docs/http.md").read_text()
+    assert reference.routes() in (ROOT / "docs/http.md").read_text()
 
 
 def test_every_named_field_is_in_the_documents() -> None:
-    assert documents.fields_table() in (ROOT / "docs/http.md").read_text()
+    assert reference.fields_table() in (ROOT / "docs/http.md").read_text()
 
 
 def test_the_description_is_valid_openapi(gateway: Gateway) -> None:

@@ -13,15 +13,17 @@ from conftest import free_port, remove_indices, wait_for
 from elasticsearch import Elasticsearch
 from proxy import Proxy, applied_but_cut, passed, refused, refused_items
 
+from metronome.drain import drain as drain_module
+from metronome.drain.bulk import Outcome
+from metronome.drain.drain import Drain
 from metronome.metrics import Metrics
 from metronome.settings import Settings
-from metronome.store import drain as drain_module
-from metronome.store import indices
-from metronome.store.bulk import Outcome
+from metronome.spool.files import spool_files
+from metronome.spool.quarantine import Quarantine
+from metronome.spool.spool import Spool
+from metronome.spool.status import backlog, drain_status
+from metronome.store import names
 from metronome.store.client import connect
-from metronome.store.drain import Drain, backlog, drain_status
-from metronome.store.quarantine import Quarantine
-from metronome.store.spool import Spool, spool_files
 
 
 class Yard:
@@ -64,7 +66,7 @@ class Yard:
         assert self.stored() == sorted(names)
 
     def stored(self) -> list[str]:
-        pattern = indices.pattern(self.settings)
+        pattern = names.pattern(self.settings)
         self.elasticsearch.indices.refresh(index=pattern, allow_no_indices=True)
         # An index that is being made answers 503 for a moment.
         client = self.elasticsearch.options(ignore_status=503)

@@ -22,8 +22,8 @@ from werkzeug.wrappers import Request
 from metronome import errors
 from metronome.errors import MetronomeError, SetupError, StoreRefused, StoreUnavailable
 from metronome.settings import Settings
+from metronome.spool.spool import Spool
 from metronome.store.client import connect, our_errors
-from metronome.store.spool import Spool
 from metronome.web.app import Opened, create_app
 
 JSON, NDJSON = "application/json", "application/x-ndjson"

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from metronome.event import (
-    FIELDS,
+from metronome.event.facts import (
     MAX_REFERER_PAGE,
-    OWNED,
-    Event,
     classify,
     extension_of,
     format_of,
@@ -17,6 +14,7 @@ from metronome.event import (
     referer_page,
     referer_page_of,
 )
+from metronome.event.fields import FIELDS, OWNED, Event
 
 
 @pytest.mark.parametrize(

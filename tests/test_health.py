@@ -12,11 +12,11 @@ import pytest
 from conftest import Gateway, wait_for
 
 from metronome import __version__
+from metronome.drain.drain import Drain
 from metronome.errors import SpoolFull
 from metronome.metrics import Metrics
+from metronome.spool.quarantine import Quarantine, Refusal
 from metronome.store.client import connect
-from metronome.store.drain import Drain
-from metronome.store.quarantine import Quarantine, Refusal
 from metronome.web.app import Opened, create_app
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from conftest import NOW
 
-from metronome.agents import ROBOT_LIST
 from metronome.errors import SpoolFull, TooLarge
+from metronome.event.agents import ROBOT_LIST
 from metronome.intake import Intake, Receipt, Source, Unreadable
 from metronome.settings import Settings
 

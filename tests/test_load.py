@@ -18,9 +18,9 @@ import pytest
 from conftest import Gateway, wait_for
 from live import NGINX, ROBOT, Live, count, tocks
 
-from metronome import load
 from metronome.errors import BadQuestion, SetupError, StoreUnavailable
-from metronome.load import load_file
+from metronome.load import load
+from metronome.load.load import load_file
 
 
 @pytest.fixture

@@ -18,12 +18,12 @@ from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as tuned
 from hypothesis import strategies as st
 
-from metronome.event import AGENT_NAMES, METADATA, OWNED, PRIVATE, TIME_NAMES
+from metronome.drain.bulk import Outcome, Sender
+from metronome.event.fields import AGENT_NAMES, METADATA, OWNED, PRIVATE, TIME_NAMES
 from metronome.settings import Settings
-from metronome.store import indices
-from metronome.store.bulk import Outcome, Sender
+from metronome.spool.quarantine import Quarantine
+from metronome.store import indices, names
 from metronome.store.documents import MAX_INDEXED, MAX_INDEXED_NAMED, TOTAL_FIELDS
-from metronome.store.quarantine import Quarantine
 
 STAMPS = {
     "@timestamp": "2026-11-22T09:30:00.000Z",
@@ -73,7 +73,7 @@ def field_types(gateway: Gateway) -> dict[str, str]:
 
 
 def count(gateway: Gateway, query: dict[str, Any]) -> int:
-    return int(gateway.elasticsearch.count(index=indices.pattern(gateway.settings), query=query)["count"])
+    return int(gateway.elasticsearch.count(index=names.pattern(gateway.settings), query=query)["count"])
 
 
 HUGE = 123456789012345678901234567890
@@ -287,7 +287,7 @@ def test_our_template_wins_over_that_of_logstash(gateway: Gateway) -> None:
     theirs = f"theirs-{gateway.settings.index_prefix}"
     gateway.elasticsearch.indices.put_index_template(
         name=theirs,
-        index_patterns=[indices.pattern(gateway.settings)],
+        index_patterns=[names.pattern(gateway.settings)],
         priority=200,
         template={"mappings": {"properties": {"id": {"type": "long"}}}},
     )
@@ -302,7 +302,7 @@ def test_the_template_is_put_once_and_put_again_where_it_was_changed(gateway: Ga
     client, settings = gateway.elasticsearch, gateway.settings
     assert [indices.install(client, settings), indices.install(client, settings)] == [True, False]
     client.indices.put_index_template(
-        name=indices.template_name(settings), index_patterns=[indices.pattern(settings)], priority=250
+        name=names.template_name(settings), index_patterns=[names.pattern(settings)], priority=250
     )
     assert [indices.install(client, settings), indices.install(client, settings)] == [True, False]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from metronome.memory import Memo
+from metronome.event.memo import Memo
 
 
 def test_a_text_is_looked_for_once_and_memory_is_bounded() -> None:

@@ -22,15 +22,16 @@ import pytest
 from conftest import free_port
 
 from metronome.errors import SetupError
+from metronome.node import download, failures, launch, node
+from metronome.node.node import Node, running
 from metronome.settings import Settings
-from metronome.store import download, failures, launch, node
-from metronome.store.node import Address, Node, running
+from metronome.store.address import Address
 
 STARTER = """
 import sys, threading
 from pathlib import Path
 from metronome.settings import Settings
-from metronome.store.node import Node
+from metronome.node.node import Node
 
 started = []
 settings = Settings(home=Path(sys.argv[1]), cache=Path(sys.argv[2]))

@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from conftest import NOW, Gateway
 
 from metronome.cli import main
-from metronome.store.quarantine import Quarantine, Refusal, replay
-from metronome.store.reader import Reader
+from metronome.spool.quarantine import Quarantine, Refusal, replay
+from metronome.spool.reader import Reader
 
 
 def refusal(name: str, reason: str = "failed to parse", kind: str = "document_parsing_exception") -> Refusal:

@@ -24,7 +24,7 @@ from elasticsearch import Elasticsearch
 from proxy import ELASTIC, Proxy, Reply, error
 
 from metronome.settings import Settings
-from metronome.store import indices
+from metronome.store import names
 
 
 @dataclass
@@ -104,7 +104,7 @@ class Installation(Server):
 
     def stored(self) -> set[str]:
         """The `_id` of every event; fails if one is there twice."""
-        pattern = indices.pattern(self.settings)
+        pattern = names.pattern(self.settings)
         self.elasticsearch.indices.refresh(index=pattern, allow_no_indices=True)
         found: list[str] = []
         after = None
@@ -309,7 +309,7 @@ def test_an_event_can_be_found_two_seconds_after_its_answer(installation: Instal
     installation.proxy.start()
     installation.start("serve", "drain")
     installation.wait_until_ready()
-    pattern = indices.pattern(installation.settings)
+    pattern = names.pattern(installation.settings)
     # The first event makes its index; of a daily index this happens once a day.
     for name in ("first", "a", "b", "c"):
         assert installation.post({"id": name}).status == 202

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import settings as tuned
 from hypothesis import strategies as st
 
-from metronome.event import METADATA, OWNED, PRIVATE
+from metronome.event.fields import METADATA, OWNED, PRIVATE
 from metronome.intake.settle import Names, Refusal, Settled
 from metronome.settings import Settings
 

@@ -24,7 +24,7 @@ from logstash_async.formatter import LogstashFormatter
 from logstash_async.handler import AsynchronousLogstashHandler
 from logstash_async.transport import HttpTransport
 
-from metronome.accesslog import ASSETS, DOWNLOADS, apache_reader, to_event
+from metronome.load.accesslog import ASSETS, DOWNLOADS, apache_reader, to_event
 
 CONFIGS = Path(__file__).parent.parent / "logstash"
 CLASSIFYING = sorted(path for path in CONFIGS.iterdir() if path.name != "rsyslog.conf")  # it sends lines as they are

@@ -13,7 +13,7 @@ import pytest
 
 from metronome.errors import BadPayload, MetronomeError, TooLarge, UnsupportedMedia
 from metronome.intake import Flat, Unreadable
-from metronome.wire import from_pairs, inflate, read_events
+from metronome.wire.events import from_pairs, inflate, read_events
 
 JSON, NDJSON, FORM = "application/json", "application/x-ndjson", "application/x-www-form-urlencoded"
 HUGE = 123456789012345678901234567890

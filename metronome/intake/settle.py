@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from metronome.event import AGENT_NAMES, METADATA, OWNED, PRIVATE, Event
+from metronome.event.fields import AGENT_NAMES, METADATA, OWNED, PRIVATE, Event
 from metronome.settings import Settings
 
 #: A renamed property keeps its own name behind this one, so that all of them stand together in Kibana.

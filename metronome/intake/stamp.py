@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from metronome import agents
-from metronome.event import AGENT_NAMES, DOWNLOAD, TIME_NAMES, Event, classify, format_of, referer_page_of
+from metronome.event import agents
+from metronome.event.facts import classify, format_of, referer_page_of
+from metronome.event.fields import AGENT_NAMES, DOWNLOAD, TIME_NAMES, Event
 from metronome.intake.settle import Refusal
 from metronome.periods import read_time, to_text
 

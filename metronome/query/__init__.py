@@ -5,7 +5,8 @@ engine.py      one search for all questions of a call, complete however many buc
 shipped.py     documents that another shipper wrote: their facts are derived on reading
 """
 
+from metronome.query.answer import Answer
 from metronome.query.engine import Engine
-from metronome.query.question import Answer, AtLeast, Every, Has, Is, Item, Question
+from metronome.query.question import AtLeast, Every, Has, Is, Item, Question
 
 __all__ = ["Answer", "AtLeast", "Engine", "Every", "Has", "Is", "Item", "Question"]

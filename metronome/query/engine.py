@@ -23,10 +23,11 @@ from elasticsearch_dsl import A
 from metronome.errors import BadQuestion, StoreRefused, StoreUnavailable
 from metronome.periods import Period, edges, from_ms, to_ms
 from metronome.query import shipped
-from metronome.query.question import Answer, Condition, Every, Has, Is, Item, Question
+from metronome.query.answer import Answer
+from metronome.query.question import Condition, Every, Has, Is, Item, Question
 from metronome.settings import Settings
 from metronome.store.client import our_errors
-from metronome.store.indices import pattern
+from metronome.store.names import pattern
 
 #: Values a terms aggregation gives at once; one with more is paged.
 TERMS = 10_000

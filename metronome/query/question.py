@@ -1,4 +1,4 @@
-"""Question and Answer: what can be asked, as frozen values. No server is needed to make or compare one.
+"""What can be asked, as frozen values. No server is needed to make or compare one.
 
 Question(where=(Item("home"), Is("event", "view")), by=Every("day"))          views by day
 Question(where=(Item("home"), Is("event", "download")), by="format")          downloads by format
@@ -74,20 +74,3 @@ class Question:
     robots: bool | None = False
     #: Where the period is open at its end: empty buckets go on up to this moment.
     until: datetime | None = None
-
-
-@dataclass(frozen=True)
-class Answer:
-    """Counts in the order asked for: ascending bucket starts for `Every`, else largest first, ties by name.
-
-    `counts` has text keys (values, or "" for a total), `buckets` the starts of `Every` in UTC. `exact` is False where
-    Elasticsearch estimates (unique counts above 40,000).
-    """
-
-    counts: dict[str, int] = field(default_factory=dict)
-    buckets: dict[datetime, int] = field(default_factory=dict)
-    exact: bool = True
-
-    @property
-    def total(self) -> int:
-        return sum(self.counts.values()) + sum(self.buckets.values())

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from metronome import agents
-from metronome.event import AGENT_NAMES, DOWNLOAD, Event, classify, format_of, referer_page_of
+from metronome.event import agents
+from metronome.event.facts import classify, format_of, referer_page_of
+from metronome.event.fields import AGENT_NAMES, DOWNLOAD, Event
 from metronome.periods import bucket_of, from_ms
 from metronome.query.question import AtLeast, Every, Has, Is, Item, Question
 

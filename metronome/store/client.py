@@ -23,7 +23,7 @@ from elasticsearch.serializer import JsonSerializer, NdjsonSerializer
 
 from metronome.errors import SetupError, StoreRefused, StoreUnavailable
 from metronome.settings import Settings
-from metronome.store.node import Address
+from metronome.store.address import Address
 
 OLDEST = (8, 19)
 NEWEST_MAJOR = 9

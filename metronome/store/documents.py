@@ -17,7 +17,7 @@ from typing import Any
 from elasticsearch_dsl import Boolean, Date, Document, Keyword, Long, MetaField
 from elasticsearch_dsl.field import Field as DslField
 
-from metronome.event import FIELDS, Field
+from metronome.event.fields import FIELDS, Field
 
 #: Longest text of a property that is indexed, in characters.
 MAX_INDEXED = 1024

@@ -1,4 +1,4 @@
-"""Index names and templates: the only place that spells either."""
+"""Index templates: put them into Elasticsearch, look whether they are there, write them as files."""
 
 from __future__ import annotations
 
@@ -12,16 +12,7 @@ from metronome.errors import SetupError
 from metronome.settings import Settings
 from metronome.store.client import our_errors
 from metronome.store.documents import template
-
-
-def template_name(settings: Settings) -> str:
-    """Name of the index template in Elasticsearch, and of its file in `mappings/`: one a prefix."""
-    return f"metronome-{settings.index_prefix}"
-
-
-def pattern(settings: Settings) -> str:
-    """What questions read: every daily index, also those that Logstash and Fluentd write."""
-    return f"{settings.index_prefix}-*"
+from metronome.store.names import template_name
 
 
 def event_template(settings: Settings) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from metronome.logs import Sparing
 from metronome.metrics import Metrics
 from metronome.query import Engine
 from metronome.settings import Settings
-from metronome.store.spool import Spool
+from metronome.spool.spool import Spool
 from metronome.web import health, openapi
 
 log = logging.getLogger("metronome.web")

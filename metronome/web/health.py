@@ -13,10 +13,10 @@ from metronome import __version__
 from metronome.errors import MetronomeError
 from metronome.metrics import Metrics, exposition
 from metronome.settings import Settings
+from metronome.spool.quarantine import Quarantine
+from metronome.spool.spool import Spool
+from metronome.spool.status import backlog, drain_status
 from metronome.store.client import health
-from metronome.store.drain import backlog, drain_status
-from metronome.store.quarantine import Quarantine
-from metronome.store.spool import Spool
 
 #: Older than this, the oldest spooled event says that the drain lags.
 LAG_S = 60

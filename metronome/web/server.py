@@ -25,14 +25,15 @@ from gunicorn.http.errors import (
 from gunicorn.util import write_nonblock
 from gunicorn.workers.gthread import ThreadWorker
 
-from metronome import logs, memory
+from metronome import logs, process
 from metronome.errors import error_body
 from metronome.logs import Sparing
 from metronome.metrics import Metrics, use_folder
 from metronome.settings import Settings
+from metronome.spool.files import make_folder
+from metronome.spool.spool import Spool
+from metronome.store.address import Address
 from metronome.store.client import connect
-from metronome.store.node import Address
-from metronome.store.spool import Spool, make_folder
 
 log = logging.getLogger("metronome.web")
 
@@ -89,7 +90,7 @@ class Server(BaseApplication):
         app = create_app(settings, opened, metrics)
         app.extensions["metronome"] = opened
         app.extensions["metrics"] = metrics
-        memory.after_start()
+        process.after_start()
         log.info("worker ready", extra={"spool": spool.slot})
         return app
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from conftest import NOW, Gateway
 
-from metronome.agents import ROBOT_LIST
+from metronome.event.agents import ROBOT_LIST
 
 STAMPS = {"@version": "1", "received_at": "2026-11-22T09:30:00.000Z", "dialect": "tick"}
 AT_NOW = {"@timestamp": "2026-11-22T09:30:00.000Z", **STAMPS}

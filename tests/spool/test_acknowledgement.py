@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from metronome.store.reader import Reader
-from metronome.store.spool import Spool, spool_files
+from metronome.spool.files import spool_files
+from metronome.spool.reader import Reader
+from metronome.spool.spool import Spool
 
 
 def rows(folder: Path) -> list[tuple[str, int, bool]]:
@@ -62,7 +63,7 @@ def test_a_commit_is_over_before_append_returns(tmp_path: Path) -> None:
 APPENDER = """
 import os, sys, threading
 from pathlib import Path
-from metronome.store.spool import Spool
+from metronome.spool.spool import Spool
 
 spool = Spool(Path(sys.argv[1]))
 

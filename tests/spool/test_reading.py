@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from metronome.store.drain import backlog
-from metronome.store.reader import Reader, Row
-from metronome.store.spool import Spool
+from metronome.spool.reader import Reader, Row
+from metronome.spool.spool import Spool
+from metronome.spool.status import backlog
 
 
 def test_rows_come_in_order_in_parts_of_about_the_size_asked_for(tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from metronome.errors import SetupError, SpoolUnavailable
-from metronome.store.reader import Reader, Row, left_behind, remove_file
-from metronome.store.spool import Spool, spool_files
+from metronome.spool.files import spool_files
+from metronome.spool.reader import Reader, Row, left_behind, remove_file
+from metronome.spool.spool import Spool
 
 
 def read(path: Path) -> list[Row]:
@@ -159,7 +160,7 @@ READ_ONLY = """
 import os, sys
 from pathlib import Path
 from metronome.errors import SetupError
-from metronome.store.spool import Spool
+from metronome.spool.spool import Spool
 
 if os.getuid() == 0:
     os.setuid(65534)

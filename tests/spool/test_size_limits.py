@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from metronome.errors import SpoolFull
-from metronome.store.reader import Reader
-from metronome.store.spool import Spool
+from metronome.spool.reader import Reader
+from metronome.spool.spool import Spool
 
 LIMIT = 2 * 2**20
 

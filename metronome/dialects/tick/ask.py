@@ -13,7 +13,8 @@ from werkzeug.routing import BaseConverter
 
 from metronome.dialects import Doors
 from metronome.errors import BadQuestion, NotFound
-from metronome.event import DOWNLOAD, VIEW, referer_host
+from metronome.event.facts import referer_host
+from metronome.event.fields import DOWNLOAD, VIEW
 from metronome.periods import INTERVALS, Period, label, period, zone
 from metronome.query import Answer, AtLeast, Every, Has, Is, Item, Question
 

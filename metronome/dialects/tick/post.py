@@ -14,7 +14,7 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from metronome.dialects import Doors
 from metronome.errors import BadPayload, LengthRequired, NothingAccepted, TooLarge, TooMany, error_body
 from metronome.intake import Receipt, Source
-from metronome.wire import Posted, from_pairs, inflate, read_events
+from metronome.wire.events import Posted, from_pairs, inflate, read_events
 
 NAME = "tick"
 

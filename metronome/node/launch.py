@@ -27,9 +27,9 @@ from pathlib import Path
 from typing import Any
 
 from metronome.errors import SetupError
+from metronome.node import download
+from metronome.node.download import Say
 from metronome.settings import Settings
-from metronome.store import download
-from metronome.store.download import Say
 
 NOBODY = 65534
 OPEN_FILES = 65_535  # what Elasticsearch asks for

@@ -1,23 +1,11 @@
-"""What our long-lived processes know about their memory: what is worth remembering, and what isn't worth collecting."""
+"""A dictionary that remembers what a function found of a text."""
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
 Found = TypeVar("Found")
-
-#: A batch makes thousands of objects and no cycles. With Python's 700 the collector wakes several times a batch, to
-#: walk what will be gone at once without it.
-THRESHOLD = (50_000, 20, 20)
-
-
-def after_start() -> None:
-    """Call once everything that stays is made: the collector needn't walk it ever again."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*THRESHOLD)
 
 
 class Memo(dict[str, Found], Generic[Found]):

@@ -26,32 +26,20 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from metronome.errors import SetupError
+from metronome.node import download, failures, launch
+from metronome.node.download import Say
+from metronome.node.failures import no_port
 from metronome.settings import Settings
-from metronome.store import download, failures, launch
-from metronome.store.download import Say
-from metronome.store.failures import no_port
+from metronome.store.address import Address
 
 START_S = 120
 STOP_S = 30  # it flushes its indices to disk meanwhile
 USER = "elastic"
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where a node answers, and to whom."""
-
-    url: str
-    username: str
-    password: str
-
-    def __repr__(self) -> str:
-        return f"Address(url={self.url!r}, username={self.username!r}, password='…')"
 
 
 class Node:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from metronome.errors import SetupError
+from metronome.node.launch import data_folder
 from metronome.settings import Settings
-from metronome.store.launch import data_folder
 
 Message = Callable[[Settings, re.Match[str]], str]
 

@@ -28,10 +28,10 @@ import orjson
 from tqdm import tqdm
 
 from metronome import client
-from metronome.accesslog import Reader, apache_reader, is_logged_request, json_reader, to_event
 from metronome.errors import BadQuestion, SetupError, StoreUnavailable
-from metronome.event import TIME_NAMES
-from metronome.logfile import Damaged, Line, LogFile
+from metronome.event.fields import TIME_NAMES
+from metronome.load.accesslog import Reader, apache_reader, is_logged_request, json_reader, to_event
+from metronome.load.logfile import Damaged, Line, LogFile
 
 #: Bytes at which a batch goes out, however few events it has; the gateway's limit is 10 MiB.
 MAX_BATCH_BYTES = 4 * 2**20

@@ -33,19 +33,16 @@ Operation
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
-import re
 import sqlite3
 import threading
 import time
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
-from metronome.errors import SetupError, SpoolFull, SpoolUnavailable
+from metronome.errors import SpoolFull, SpoolUnavailable
+from metronome.spool.files import error_code, last_id, make_folder, slot_and_number, spool_files, take_slot, transaction
 
 log = logging.getLogger("metronome.spool")
 
@@ -57,8 +54,6 @@ CHECKPOINT_PAGES = 1000
 
 #: A full or failing spool counts as writable again once it takes this much.
 PROBE_BYTES = 65536
-
-_NAME = re.compile(r"[a-z]+-\d+\.\d+\.db")
 
 _SCHEMA = """
 begin immediate;
@@ -77,37 +72,6 @@ commit;
 _INSERT = "insert into request (id, received_ms, events, crc, body) values (?, ?, ?, ?, ?)"
 
 _ADD = "update tally set last_id = ?, requests = requests + ?, events = events + ?"
-
-
-class Lock:
-    """An flock on a file: held until `release`, or until the process dies in whatever way."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._file: IO[str] | None = None
-
-    def take(self) -> bool:
-        """Take it if it is free; says whether it is ours now. Raises SetupError where there can't be such a file."""
-        try:
-            file = self.path.open("a")
-        except OSError as error:
-            raise SetupError(f"METRONOME_HOME: {self.path} can't be written ({error.strerror})") from error
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.close()
-            return False
-        self._file = file
-        return True
-
-    @property
-    def held(self) -> bool:
-        return self._file is not None
-
-    def release(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
 
 
 class _Ticket:
@@ -131,7 +95,7 @@ class Spool:
         self.folder = folder
         self.max_bytes = max_bytes
         make_folder(folder)
-        self.slot, self._lock = _take_slot(folder, role)
+        self.slot, self._lock = take_slot(folder, role)
         self._queue_lock = threading.Lock()
         #: Who waits for the next commit; the first of them makes it. Whether one is being made just now.
         self._waiting: list[_Ticket] = []
@@ -291,56 +255,3 @@ def _open_for_writing(path: Path, max_bytes: int) -> sqlite3.Connection:
         db.close()
         raise
     return db
-
-
-@contextlib.contextmanager
-def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing. An unfinished transaction would keep every other process from writing."""
-    db.execute("begin immediate")
-    try:
-        yield
-        db.execute("commit")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("rollback")
-        raise
-
-
-def error_code(error: Exception) -> int:
-    """SQLite's number for what went wrong, without details; 0 if it isn't SQLite that complains."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
-
-
-def last_id(db: sqlite3.Connection) -> int:
-    """The last id given in a file, whether or not its row is still there."""
-    return int(db.execute("select last_id from tally").fetchone()[0])
-
-
-def make_folder(folder: Path) -> None:
-    """Make the spool's folder; raises SetupError where that, or writing in it, isn't allowed."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise SetupError(f"METRONOME_HOME: the spool's folder {folder} can't be made ({error.strerror})") from error
-    if not os.access(folder, os.W_OK):
-        raise SetupError(f"METRONOME_HOME: the spool's folder {folder} can't be written by this user")
-
-
-def _take_slot(folder: Path, role: str) -> tuple[str, Lock]:
-    """The first slot no living process holds, so that a restarted worker takes up a dead one's file."""
-    for number in range(1000):
-        lock = Lock(folder / f"{role}-{number}.lock")
-        if lock.take():
-            return f"{role}-{number}", lock
-    raise SetupError(f"no free slot in {folder}: a thousand workers hold its locks")
-
-
-def slot_and_number(path: Path) -> tuple[str, int]:
-    """`web-0.12.db` is number 12 of slot `web-0`."""
-    slot, number, _ = path.name.split(".")
-    return slot, int(number)
-
-
-def spool_files(folder: Path) -> list[Path]:
-    """All spool files, of each slot the oldest first."""
-    return sorted((path for path in folder.glob("*.db") if _NAME.fullmatch(path.name)), key=slot_and_number)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from metronome.event import FIELDS, OWNED
+from metronome.event.fields import FIELDS, OWNED
 from metronome.web.openapi import description
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from metronome.store.spool import error_code, last_id, slot_and_number, transaction
+from metronome.spool.files import error_code, last_id, slot_and_number, transaction
 
 _SELECT = "select id, received_ms, events, crc, body from request"
 

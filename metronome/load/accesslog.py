@@ -27,7 +27,8 @@ from typing import Any
 import apachelogs
 import orjson
 
-from metronome.event import DOWNLOAD, VIEW, Event, extension_of
+from metronome.event.facts import extension_of
+from metronome.event.fields import DOWNLOAD, VIEW, Event
 from metronome.periods import read_time, to_text
 
 HIT = "hit"

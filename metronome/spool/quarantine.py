@@ -16,7 +16,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from metronome.store.spool import Spool, make_folder, transaction
+from metronome.spool.files import make_folder, transaction
+from metronome.spool.spool import Spool
 
 #: Rows read at one time, and events in one spooled row of a replay.
 _PAGE = 500

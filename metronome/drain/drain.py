@@ -12,9 +12,7 @@ the health checks once a second how it stands.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
-import os
 import sqlite3
 import threading
 import time
@@ -22,19 +20,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
 
 from elasticsearch import Elasticsearch
 
+from metronome.drain.bulk import Outcome, Sender, Stopped
 from metronome.errors import MetronomeError, SetupError
 from metronome.metrics import Metrics
 from metronome.settings import Settings
-from metronome.store import indices
-from metronome.store.bulk import Outcome, Sender, Stopped
+from metronome.spool.files import Lock, error_code, make_folder, spool_files
+from metronome.spool.quarantine import Quarantine
+from metronome.spool.reader import Reader, Row, left_behind, remove_file
+from metronome.spool.status import write_drain_status
+from metronome.store import indices, names
 from metronome.store.client import check
-from metronome.store.quarantine import Quarantine
-from metronome.store.reader import Reader, Row, left_behind, remove_file
-from metronome.store.spool import Lock, error_code, make_folder, spool_files
 
 log = logging.getLogger("metronome.drain")
 
@@ -145,7 +143,7 @@ class Drain:
 
     def _install_template(self) -> None:
         if indices.install(self._client, self._settings):
-            log.info("index template installed", extra={"template": indices.template_name(self._settings)})
+            log.info("index template installed", extra={"template": names.template_name(self._settings)})
 
     def _loop(self, pool: ThreadPoolExecutor, until_empty: bool) -> None:
         free = threading.Semaphore(self._settings.drain_senders)
@@ -268,46 +266,4 @@ class Drain:
         now = time.time()
         if force or now - self._last_status > STATUS_EVERY_S:
             self._last_status = now
-            status = {"at": now, "pid": os.getpid(), "running": running, "trouble": self._sender.trouble}
-            # A full disk must not stop the one who empties it.
-            with contextlib.suppress(OSError):
-                temporary = self._folder / "drain.json.new"
-                temporary.write_text(json.dumps(status))
-                temporary.replace(self._folder / "drain.json")
-
-
-@dataclass(frozen=True)
-class Backlog:
-    """What waits in the spools: requests, events, and the age of the oldest in seconds."""
-
-    requests: int
-    events: int
-    age_s: float
-
-
-def backlog(folder: Path) -> Backlog:
-    requests = events = 0
-    oldest: int | None = None
-    for path in spool_files(folder):
-        try:
-            with contextlib.closing(Reader(path)) as reader:
-                more, more_events, since = reader.pending()
-        except sqlite3.Error:
-            # Just removed, or damaged: the drain's log says which.
-            continue
-        requests, events = requests + more, events + more_events
-        if since is not None:
-            oldest = since if oldest is None else min(oldest, since)
-    age_s = max(0.0, time.time() - oldest / 1000) if oldest is not None else 0.0
-    return Backlog(requests, events, age_s)
-
-
-def drain_status(folder: Path) -> dict[str, Any]:
-    """How the drain stands: `running` (and heard of in the last ten seconds), `trouble` or an empty text."""
-    try:
-        status: dict[str, Any] = json.loads((folder / "drain.json").read_text())
-    except (OSError, ValueError):
-        return {"running": False, "trouble": "no drain has run here"}
-    if time.time() - status["at"] > 10:
-        status["running"] = False
-    return status
+            write_drain_status(self._folder, now=now, running=running, trouble=self._sender.trouble)

@@ -34,7 +34,7 @@ from elasticsearch import ApiError, Elasticsearch
 
 from metronome.errors import MetronomeError
 from metronome.metrics import Metrics
-from metronome.store.quarantine import Quarantine, Refusal
+from metronome.spool.quarantine import Quarantine, Refusal
 
 log = logging.getLogger("metronome.drain")
 

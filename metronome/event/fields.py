@@ -1,0 +1,147 @@
+"""The names that mean something: one table, which the index template, the documentation and intake read.
+
+An event is flat JSON whose names are the user's. A document that Logstash or Fluentd wrote straight into
+Elasticsearch has the same names with the same meaning.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+#: One event as it crosses rooms: property name to JSON value, flat once `intake` has settled it.
+Event = dict[str, Any]
+
+VIEW = "view"
+DOWNLOAD = "download"
+
+
+@dataclass(frozen=True)
+class Field:
+    """A name that means something: its type in the index, its meaning, and whether only the gateway sets it.
+
+    A field that isn't `searched` is in the document and can be sorted and split by; what it saves is the time to
+    index it, in every event.
+    """
+
+    name: str
+    kind: str
+    meaning: str
+    owned: bool = False
+    searched: bool = True
+
+
+FIELDS = (
+    Field("@timestamp", "date", "When it happened, UTC; every query uses this time."),
+    Field("@version", "keyword", 'Version of the Logstash document format, always "1".', searched=False),
+    Field("id", "keyword", "The item: page, file, video, record. `/tock/:id` asks for it."),
+    Field("item_id", "keyword", "The same as `id`; counts where `id` is absent."),
+    Field("extra.item_id", "keyword", "The same, as python-logstash-async sends it."),
+    Field("event", "keyword", "What happened; `view` and `download` are counted by `/tock`. Default: `view`."),
+    Field("app", "keyword", "Application or site that the event belongs to."),
+    Field("distinct_id", "keyword", "Who: an id of the user or visitor, as sent."),
+    Field("session_id", "keyword", "The visit, as sent."),
+    Field(
+        "insert_id",
+        "keyword",
+        "Idempotency key: the same one twice (per `app`) is one event. Default: minted.",
+    ),
+    Field("seq", "long", "The client's own counter; orders events of equal time."),
+    Field("ts_client", "keyword", "The client's time as given, where it isn't the text of `@timestamp`."),
+    Field("sent_at", "keyword", "The client's time of the request, as given."),
+    Field("referer", "keyword", "Address of the page that led here."),
+    Field("extra.referer", "keyword", "The same, as python-logstash-async sends it."),
+    Field("url", "keyword", "Address of the page where it happened."),
+    Field("accept", "keyword", "Media types the visitor asked for; decides between view and download."),
+    Field("format", "keyword", "Format of a download, such as `csv`."),
+    Field("browser", "keyword", "Browser family, from the visitor's agent unless sent."),
+    Field("platform", "keyword", "Operating system family, from the visitor's agent unless sent."),
+    Field("user_agent", "keyword", "The visitor's agent. Judged, then withheld: only its families are stored."),
+    Field("received_at", "date", "When the gateway received it.", owned=True, searched=False),
+    Field("dialect", "keyword", "Through which front door it came: `tick`.", owned=True, searched=False),
+    Field(
+        "referer_page",
+        "keyword",
+        "Host and path of the referer, unless it is the event's own host.",
+        owned=True,
+    ),
+    Field(
+        "is_robot",
+        "boolean",
+        "Whether the visitor's agent is on COUNTER's list. Absent: no agent known.",
+        owned=True,
+    ),
+    Field(
+        "is_machine",
+        "boolean",
+        "Whether it is on COUNTER's list of machines (scripts, libraries).",
+        owned=True,
+    ),
+    Field("robot_pattern", "keyword", "The pattern of the list that matched.", owned=True),
+    Field("robot_list", "keyword", "Name and version of the list.", owned=True),
+    Field(
+        "flags",
+        "keyword",
+        "What intake did: `clamped`, `renamed_keys`, `mixed_array`, `withheld`.",
+        owned=True,
+    ),
+)
+
+OWNED = frozenset(field.name for field in FIELDS if field.owned)
+
+#: Where a visitor's agent may stand; it is judged under the first name and never stored.
+AGENT_NAMES = ("user_agent", "user-agent", "user_agent.original", "http_user_agent", "extra.user_agent")
+
+#: Never stored: what identifies a person without having been meant to, and credentials that leak into logs.
+PRIVATE = frozenset(
+    (
+        "ip",
+        "client_ip",
+        "clientip",
+        "remote_addr",
+        "remote_ip",
+        "x-forwarded-for",
+        "x_forwarded_for",
+        "x-real-ip",
+        "forwarded",
+        "client.ip",
+        "client.address",
+        "source.ip",
+        "source.address",
+        "authorization",
+        "proxy-authorization",
+        "cookie",
+        "set-cookie",
+    )
+)
+
+#: Where the client's time may stand; the first that is there counts.
+TIME_NAMES = ("@timestamp", "timestamp", "time", "ts")
+
+#: Names of Elasticsearch's own metadata, which a document may not use as field names.
+METADATA = frozenset(
+    (
+        "_id",
+        "_index",
+        "_index_mode",
+        "_source",
+        "_type",
+        "_routing",
+        "_field_names",
+        "_ignored",
+        "_ignored_source",
+        "_seq_no",
+        "_primary_term",
+        "_version",
+        "_doc_count",
+        "_nested_path",
+        "_tier",
+        "_feature",
+        "_tsid",
+        "_ts_routing_hash",
+        "_data_stream_timestamp",
+        "_inference_fields",
+        "_size",
+        "_recovery_source",
+    )
+)

@@ -1,0 +1,61 @@
+"""How the spools and their drain stand: what waits, and what the drain last said of itself."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from metronome.spool.files import spool_files
+from metronome.spool.reader import Reader
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """What waits in the spools: requests, events, and the age of the oldest in seconds."""
+
+    requests: int
+    events: int
+    age_s: float
+
+
+def backlog(folder: Path) -> Backlog:
+    requests = events = 0
+    oldest: int | None = None
+    for path in spool_files(folder):
+        try:
+            with contextlib.closing(Reader(path)) as reader:
+                more, more_events, since = reader.pending()
+        except sqlite3.Error:
+            # Just removed, or damaged: the drain's log says which.
+            continue
+        requests, events = requests + more, events + more_events
+        if since is not None:
+            oldest = since if oldest is None else min(oldest, since)
+    age_s = max(0.0, time.time() - oldest / 1000) if oldest is not None else 0.0
+    return Backlog(requests, events, age_s)
+
+
+def drain_status(folder: Path) -> dict[str, Any]:
+    """How the drain stands: `running` (and heard of in the last ten seconds), `trouble` or an empty text."""
+    try:
+        status: dict[str, Any] = json.loads((folder / "drain.json").read_text())
+    except (OSError, ValueError):
+        return {"running": False, "trouble": "no drain has run here"}
+    if time.time() - status["at"] > 10:
+        status["running"] = False
+    return status
+
+
+def write_drain_status(folder: Path, *, now: float, running: bool, trouble: str) -> None:
+    """Leave word for `drain_status`. A full disk must not stop the one who empties it: then nothing is written."""
+    status = {"at": now, "pid": os.getpid(), "running": running, "trouble": trouble}
+    with contextlib.suppress(OSError):
+        temporary = folder / "drain.json.new"
+        temporary.write_text(json.dumps(status))
+        temporary.replace(folder / "drain.json")
