@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import re
 from importlib.resources import files
 from typing import Any
 
@@ -45,6 +47,7 @@ def robot(pattern: str, *, machine: bool = False, **families: str) -> dict[str, 
         pytest.param("python-requests/2.32", robot("python", machine=True, browser="Python Requests"), id="a library is a machine"),
         pytest.param("pear.php.net", robot(r"pear\.php\.net", machine=True), id="a machine that isn't on the list of robots"),
         pytest.param("x", robot("^.?$"), id="a single character is nobody's browser"),
+        pytest.param("\ud800bot", robot("bot"), id="half of an emoji costs nothing"),
         pytest.param("", {}, id="no agent says nothing"),
         pytest.param("  ", {}, id="nor does a blank one"),
         pytest.param("-", {}, id="nor the dash of access logs"),
@@ -68,3 +71,17 @@ def test_every_plain_name_of_the_lists_is_a_robot(change: Any) -> None:
 
 def test_an_endless_agent_is_cut_before_it_is_judged() -> None:
     assert judge("a" * MAX_AGENT + " bot") == PERSON
+
+
+def test_the_patterns_find_what_pythons_own_expressions_find() -> None:
+    """Each pattern's own words, in the middle of browsers' agents and alone, in any case; which one is first, too."""
+    robots = (files("counter_robots") / "data" / "robot.txt").read_text().splitlines()
+    compiled = [re.compile(line, re.IGNORECASE) for line in robots]
+    rng = random.Random(7)
+    for line in robots:
+        words = line.replace("\\", "").replace("$", "").replace("^", "")
+        at = rng.randrange(len(CHROME))
+        for agent in (words, rng.choice([str.upper, str.lower, str.title])(CHROME[:at] + words + CHROME[at:])):
+            expected = next((one.pattern for one in compiled if one.search(agent[:MAX_AGENT])), None)
+            machine = judge(agent).get("is_machine")
+            assert machine or judge(agent).get("robot_pattern") == expected, agent
