@@ -18,6 +18,7 @@ def main() -> None:
     parser.add_argument("which", nargs="*", default=[], help="ingest, single, tock")
     parser.add_argument("--events", type=int, default=300_000, help="events of a run of ingest")
     parser.add_argument("--runs", type=int, default=5, help="runs of ingest and single, after a warm-up")
+    parser.add_argument("--beside", type=Path, help="checkout of another version, measured in turn by ingest")
     parser.add_argument("--tock-events", type=int, default=1_000_000)
     parser.add_argument("--heap", default="2g", help="heap of Elasticsearch")
     wanted = parser.parse_args()
@@ -26,7 +27,7 @@ def main() -> None:
     # Of short name: Elasticsearch's and SQLite's paths are below it.
     with tempfile.TemporaryDirectory(prefix="bench") as folder, host.running(Path(folder), wanted.heap) as running:
         if "ingest" in which:
-            report["ingest"] = ingest.bench(running, events=wanted.events, runs=wanted.runs)
+            report["ingest"] = ingest.bench(running, events=wanted.events, runs=wanted.runs, beside=wanted.beside)
         if "single" in which:
             report["single"] = single.bench(running, posts=8000, runs=wanted.runs)
         if "tock" in which:
@@ -51,8 +52,10 @@ def table(report: dict[str, Any]) -> str:
                 f"{found['ratio']:.2f}",
             ),
             ("", "", f"`_bulk`, automatic ids: {_spread(found['raw_auto_id'])}", f"{found['ratio_auto_id']:.2f}"),
-            ("gateway's processor time an event", f"{found['cpu_us']['median']:.1f} µs", "", ""),
+            ("gateway's processor time an event", _cost(found, ""), "", ""),
         ]
+        if ratio := found.get("cpu_ratio_beside"):
+            rows.append(("the same beside another version", _cost(found, ""), _cost(found, "beside_"), f"{ratio:.2f}"))
     for name, found in (report.get("single") or {}).items():
         if name.startswith("connections_"):
             text = f"{found['posts_per_s']:,}/s, p50 {found['p50_ms']} ms, p99 {found['p99_ms']} ms"
@@ -71,6 +74,11 @@ def table(report: dict[str, Any]) -> str:
     return "\n".join(
         "| " + " | ".join(row) + " |" + ("\n| --- | --- | --- | --- |" if row is rows[0] else "") for row in rows
     )
+
+
+def _cost(found: dict[str, Any], version: str) -> str:
+    microseconds, yardsticks = found[f"{version}cpu_us"]["median"], found[f"{version}yardsticks"]["median"]
+    return f"{yardsticks:.1f} yardsticks, {microseconds:.1f} µs"
 
 
 def _spread(figure: dict[str, float]) -> str:

@@ -85,6 +85,7 @@ class Gateway:
 
     bind: str
     pids: tuple[int, ...]
+    prefix: str
 
     def cpu_s(self) -> float:
         """User and system time of all its processes so far, in seconds."""
@@ -92,8 +93,8 @@ class Gateway:
 
 
 @contextmanager
-def gateway(host: Host, prefix: str, **environ: str) -> Iterator[Gateway]:
-    """A gateway on a spool of its own, writing to indices of `prefix`."""
+def gateway(host: Host, prefix: str, *, checkout: Path | None = None, **environ: str) -> Iterator[Gateway]:
+    """A gateway on a spool of its own, writing to indices of `prefix`; with `checkout`, another version's."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         bind = f"127.0.0.1:{probe.getsockname()[1]}"
@@ -107,14 +108,16 @@ def gateway(host: Host, prefix: str, **environ: str) -> Iterator[Gateway]:
         "METRONOME_LOG_LEVEL": "warning",
         **environ,
     }
+    if checkout is not None:
+        settings["PYTHONPATH"] = str(checkout.resolve())
     plain = {name: value for name, value in os.environ.items() if not name.startswith(("METRONOME_", "ELASTICSEARCH_"))}
     processes = [
-        subprocess.Popen([sys.executable, "-m", "metronome", command], env=plain | settings)
+        subprocess.Popen([sys.executable, "-m", "metronome", command], env=plain | settings, cwd=host.settings.home)
         for command in ("serve", "drain")
     ]
     try:
         wait(lambda: is_ready(bind), 30)
-        yield Gateway(bind, tuple(process.pid for process in processes))
+        yield Gateway(bind, tuple(process.pid for process in processes), prefix)
     finally:
         for process in processes:
             process.terminate()

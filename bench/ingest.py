@@ -2,45 +2,57 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 import uuid
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 from bench import load
-from bench.events import generate, yesterday
+from bench.events import generate, yardstick_us, yesterday
 from bench.host import Gateway, Host, gateway, settle, wait
 from metronome.store.documents import template
 
 BATCH = 500
 
 
-def bench(host: Host, *, events: int, runs: int) -> dict[str, Any]:
-    """ABAB: raw with ids, raw with automatic ids, gateway; medians and spread over `runs`, after one warm-up each."""
-    lines = generate(events, seed=1, end=yesterday(), days=1, agents=False)
+def bench(host: Host, *, events: int, runs: int, beside: Path | None = None) -> dict[str, Any]:
+    """ABAB: raw with ids, raw with automatic ids, gateway; medians and spread over `runs`, after one warm-up each.
+
+    `beside` is the checkout of another version, whose gateway takes its turn as well. Processor time is given in
+    yardsticks too: an orjson round trip of the same events, taken in the same run.
+    """
+    lines = generate(events, seed=1, end=yesterday(), days=1, agents=True)
     batches = [lines[start : start + BATCH] for start in range(0, len(lines), BATCH)]
-    for prefix in ("raw", "gate"):
-        host.ask("PUT", f"/_index_template/metronome-{prefix}", template(prefix))
-    figures: dict[str, list[float]] = {name: [] for name in ("raw", "raw_auto_id", "gateway", "cpu_us")}
+    host.ask("PUT", "/_index_template/metronome-raw", template("raw"))
+    figures: dict[str, list[float]] = {}
     connections = _best_connections(host, batches)
-    with gateway(host, "gate") as running:
+    with contextlib.ExitStack() as stack:
+        running = {"": stack.enter_context(gateway(host, "gate"))}
+        if beside is not None:
+            running["beside_"] = stack.enter_context(gateway(host, "beside", checkout=beside))
         for number in range(runs + 1):
             rates = {
                 "raw": _raw(host, batches, connections, ids=True),
                 "raw_auto_id": _raw(host, batches, connections, ids=False),
             }
-            rates["gateway"], rates["cpu_us"] = _through(host, running, batches)
+            yardstick = yardstick_us(lines)
+            for name, one in running.items():
+                rates[f"{name}gateway"], rates[f"{name}cpu_us"] = _through(host, one, batches)
+                rates[f"{name}yardsticks"] = rates[f"{name}cpu_us"] / yardstick
             print(f"  run {number}: " + ", ".join(f"{k} {v:,.1f}" for k, v in rates.items()), file=sys.stderr)
             if number:
                 for name, value in rates.items():
-                    figures[name].append(value)
+                    figures.setdefault(name, []).append(value)
     return {
         "events": events,
         "connections": connections,
         **{name: _spread(values) for name, values in figures.items()},
         "ratio": _ratio(figures["gateway"], figures["raw"]),
         "ratio_auto_id": _ratio(figures["gateway"], figures["raw_auto_id"]),
+        **({} if beside is None else {"cpu_ratio_beside": _ratio(figures["cpu_us"], figures["beside_cpu_us"])}),
     }
 
 
@@ -90,16 +102,16 @@ def _through(host: Host, running: Gateway, batches: list[list[bytes]]) -> tuple[
     result = load.run(running.bind, requests, 2)
     assert set(result.statuses) == {202}, result.statuses
     # What asking costs is the gateway's loss: seldom, then.
-    wait(lambda: _indexed(host) >= count, 300, 0.1)
+    wait(lambda: _indexed(host, running.prefix) >= count, 300, 0.1)
     elapsed = time.perf_counter() - started
     cpu_us = (running.cpu_s() - before) / count * 1e6
-    assert host.count("gate-*") == count
-    host.remove("gate-*")
+    assert host.count(f"{running.prefix}-*") == count
+    host.remove(f"{running.prefix}-*")
     return count / elapsed, cpu_us
 
 
-def _indexed(host: Host) -> int:
-    stats = host.ask("GET", "/gate-*/_stats/indexing?filter_path=_all.primaries.indexing.index_total")
+def _indexed(host: Host, prefix: str) -> int:
+    stats = host.ask("GET", f"/{prefix}-*/_stats/indexing?filter_path=_all.primaries.indexing.index_total")
     return int(stats.get("_all", {}).get("primaries", {}).get("indexing", {}).get("index_total", 0))
 
 

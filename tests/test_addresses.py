@@ -41,7 +41,12 @@ PIECES = [
     "[bad",
     ":99999",
     "a_b.c",
-] + ["", " ", "\t", "\n", "x y"]
+    "",
+    " ",
+    "\t",
+    "\n",
+    "x y",
+]
 
 
 def page_by_urlsplit(referer: str) -> str | None:
