@@ -1,7 +1,7 @@
 """Seeded events: twelve flat fields, about 300 bytes as JSON, as varied as those of a real site.
 
-A million items and their addresses, 300,000 referers, 20,000 agents: few are asked for often, and many once. So nothing is
-gained by remembering what most events hold.
+A million items and their addresses, 300,000 referers, 20,000 agents: few are asked for often, and many once. So nothing
+is gained by remembering what most events hold.
 """
 
 from __future__ import annotations
