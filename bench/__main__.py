@@ -1,4 +1,4 @@
-"""`python -m bench [ingest] [single] [tock]`: all by default. A table on standard output, JSON in bench/results/."""
+"""`python -m bench [intake] [ingest] [single] [tock]`: all by default. A table on standard output, JSON in bench/results/."""
 
 from __future__ import annotations
 
@@ -9,21 +9,24 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import host, ingest, single, tock
-from metronome import __version__
+from bench import host, ingest, intake, single, tock
+from metronome import __version__, process
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("which", nargs="*", default=[], help="ingest, single, tock")
+    parser.add_argument("which", nargs="*", default=[], help="intake, ingest, single, tock")
     parser.add_argument("--events", type=int, default=300_000, help="events of a run of ingest")
     parser.add_argument("--runs", type=int, default=5, help="runs of ingest and single, after a warm-up")
     parser.add_argument("--beside", type=Path, help="checkout of another version, measured in turn by ingest")
     parser.add_argument("--tock-events", type=int, default=1_000_000)
     parser.add_argument("--heap", default="2g", help="heap of Elasticsearch")
     wanted = parser.parse_args()
-    which = wanted.which or ["ingest", "single", "tock"]
+    which = wanted.which or ["intake", "ingest", "single", "tock"]
     report: dict[str, Any] = {"version": __version__, "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "host": host.facts()}
+    if "intake" in which:
+        process.after_start()  # as in a worker: the garbage collector stays out of the way
+        report["intake"] = intake.bench(events=100_000, runs=3)
     # Of short name: Elasticsearch's and SQLite's paths are below it.
     with tempfile.TemporaryDirectory(prefix="bench") as folder, host.running(Path(folder), wanted.heap) as running:
         if "ingest" in which:
@@ -56,6 +59,9 @@ def table(report: dict[str, Any]) -> str:
         ]
         if ratio := found.get("cpu_ratio_beside"):
             rows.append(("the same beside another version", _cost(found, ""), _cost(found, "beside_"), f"{ratio:.2f}"))
+    if found := report.get("intake"):
+        text = f"{found['referers_3000']} yardsticks with 3,000 referers, {found['referers_300000']} with 300,000"
+        rows.append(("intake alone, an event", text, "", f"{found['ratio']:.2f}"))
     for name, found in (report.get("single") or {}).items():
         if name.startswith("connections_"):
             text = f"{found['posts_per_s']:,}/s, p50 {found['p50_ms']} ms, p99 {found['p99_ms']} ms"
