@@ -1,4 +1,7 @@
-"""`python -m bench [intake] [ingest] [single] [tock]`: all by default. A table on standard output, JSON in bench/results/."""
+"""`python -m bench [intake] [ingest] [single] [tock]`: all by default.
+
+A table on standard output, JSON in bench/results/.
+"""
 
 from __future__ import annotations
 

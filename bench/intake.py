@@ -1,6 +1,7 @@
 """(d) What intake costs an event, by how varied the events are: in this process, with a spool that keeps nothing.
 
-Reading the body, the door and its steps, in yardsticks (an orjson round trip of the same events). Fsync and HTTP are not in it.
+Reading the body, the door and its steps, in yardsticks (an orjson round trip of the same events), without
+fsync and HTTP.
 """
 
 from __future__ import annotations
