@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
 from contextlib import closing
@@ -16,7 +15,8 @@ import click
 
 from metronome import __version__, logs, process
 from metronome.errors import MetronomeError, SetupError
-from metronome.settings import Settings, secret_variables, table
+from metronome.settings import Settings, in_force
+from metronome.settings import markdown as table_as_markdown
 
 
 class Commands(click.Group):
@@ -29,7 +29,7 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except MetronomeError as error:
-            click.echo(f"metronome: {error.message}", err=True)
+            click.echo(f"metronome: {error}", err=True)
             ctx.exit(1)
 
 
@@ -41,7 +41,7 @@ def main(ctx: click.Context) -> None:
 
     Start everything with `metronome up`. Settings are environment variables: `metronome settings` lists them.
     """
-    # Each command reads the settings itself, so that --help and `settings` work with a wrong one.
+    # Each command reads the settings itself, so that --help and `settings` work where one of them is wrong.
 
 
 @main.command()
@@ -152,17 +152,14 @@ def mappings(folder: Path, install: bool) -> None:
 @main.command()
 @click.option("--markdown", is_flag=True, help="As the table of docs/settings.md.")
 def settings(markdown: bool) -> None:
-    """List every setting: environment variable, value in force or default, meaning."""
+    """List every setting: its value, what it means, what it takes, and what is wrong with it."""
     if markdown:
-        click.echo("| variable | default | meaning |\n| --- | --- | --- |")
-        for variable, default, meaning in table():
-            click.echo(f"| `{variable}` | `{default}` | {meaning} |")
+        click.echo(table_as_markdown())
         return
-    secrets = secret_variables()
-    for variable, default, meaning in table():
-        given = os.environ.get(variable)
-        shown = default if not given else "(set)" if variable in secrets else given
-        click.echo(f"{variable}={shown}\n    {meaning}")
+    for row, text, wrong in in_force():
+        click.echo(f"{row.variable}={text}\n    {row.meaning} Takes {row.takes}.")
+        if wrong:
+            click.echo("    " + click.style(f"Wrong: {wrong}", fg="red"))
 
 
 @main.group()

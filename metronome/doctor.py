@@ -92,7 +92,7 @@ def _elasticsearch(settings: Settings) -> Iterator[Finding]:
         version = check(client)
         state = health(client)
     except MetronomeError as error:
-        yield Finding("elasticsearch", False, error.message)
+        yield Finding("elasticsearch", False, str(error))
         return
     where = settings.elasticsearch_url.split("@")[-1] or "private"
     well = state in ("green", "yellow")
@@ -129,7 +129,7 @@ def _template(client: Elasticsearch, settings: Settings) -> Finding:
     try:
         current = indices.is_current(client, settings)
     except MetronomeError as error:
-        return Finding("template", False, error.message)
+        return Finding("template", False, str(error))
     if current:
         return Finding("template", True, f"{name} is installed")
     return Finding(

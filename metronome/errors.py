@@ -8,6 +8,7 @@ MetronomeError
 │   ├── LengthRequired      411
 │   ├── TooLarge            413
 │   ├── UnsupportedMedia    415
+│   ├── Misdirected         421  the Host header names another server
 │   ├── NothingAccepted     422  every event of the request was refused
 │   └── TooMany             429  slow down, then send the same again
 ├── Busy               the same call will work later (503, with Retry-After)
@@ -18,7 +19,8 @@ MetronomeError
     ├── SetupError          a setting, a file or a permission is wrong; says which and how to mend it
     └── StoreRefused        Elasticsearch answered what this code can't have caused
 
-Each class knows its HTTP status. A message says what, where and what to do.
+Each class knows its HTTP status. A message says what, where and what to do. It may be shown to anybody; what only the
+operator should see, such as Elasticsearch's own words, is the error's `detail`.
 """
 
 from __future__ import annotations
@@ -27,15 +29,24 @@ from typing import Any
 
 
 class MetronomeError(Exception):
-    """Base of the tree. `code` is stable and meant for programs, the message for people."""
+    """Base of the tree. `code` is stable and meant for programs, the message for people.
+
+    `str(error)` is the message and the detail: for logs, and for commands that an operator runs.
+    """
 
     status = 500
 
-    def __init__(self, message: str, *, field: str | None = None, retry_after_s: int | None = None) -> None:
+    def __init__(
+        self, message: str, *, detail: str = "", field: str | None = None, retry_after_s: int | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
+        self.detail = detail
         self.field = field
         self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.detail})" if self.detail else self.message
 
     @property
     def code(self) -> str:
@@ -86,6 +97,12 @@ class UnsupportedMedia(Refused):
     status = 415
 
 
+class Misdirected(Refused):
+    """The request names a host that this gateway isn't."""
+
+    status = 421
+
+
 class NothingAccepted(Refused):
     """Every event of the request was refused; `receipt` says why, event by event."""
 
@@ -108,8 +125,8 @@ class Busy(MetronomeError):
 
     status = 503
 
-    def __init__(self, message: str, *, retry_after_s: int = 5) -> None:
-        super().__init__(message, retry_after_s=retry_after_s)
+    def __init__(self, message: str, *, detail: str = "", retry_after_s: int = 5) -> None:
+        super().__init__(message, detail=detail, retry_after_s=retry_after_s)
 
 
 class SpoolFull(Busy):

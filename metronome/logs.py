@@ -11,20 +11,20 @@ from pythonjsonlogger.json import JsonFormatter
 
 
 class Sparing:
-    """Says what comes by the thousand, such as refusals while a disk is full, once in `every_s` seconds.
+    """Keeps lines that repeat themselves, such as refusals while a disk is full, to one in `every_s` seconds.
 
-    Texts that differ are said each on its own.
+    Each text is counted by itself.
     """
 
     def __init__(self, every_s: float = 10.0, most: int = 1000) -> None:
         self._every_s = every_s
         self._most = most
         self._lock = threading.Lock()
-        #: Until when each text is quiet, and how often it wasn't said.
+        #: By text: until when it is left out, and how often it was.
         self._quiet: dict[str, tuple[float, int]] = {}
 
     def turn(self, text: str) -> int | None:
-        """How often `text` went unsaid since it was said last, if it is to be said now; None if it isn't."""
+        """None where `text` was logged a moment ago; else how often it was left out since, and it is to be logged."""
         now = time.monotonic()
         with self._lock:
             until, unsaid = self._quiet.get(text, (0.0, 0))
@@ -50,6 +50,6 @@ def configure(level: str, role: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # These tell each request; ours says what matters of them.
+    # These packages log every request. What matters of it is in lines of our own.
     for noisy in ("elastic_transport", "elasticsearch", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.ERROR)

@@ -57,14 +57,25 @@ class Metrics:
 
 def exposition(metrics: Metrics, gauges: dict[str, tuple[str, float]]) -> bytes:
     """The text Prometheus reads: all processes' counters, and `gauges` (name to help and value) as of now."""
-    from prometheus_client import CollectorRegistry, Gauge, generate_latest, multiprocess
+    from prometheus_client import CollectorRegistry, generate_latest, multiprocess
+    from prometheus_client.core import GaugeMetricFamily
 
     registry = metrics.registry
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    # Made of samples, not of Gauges: each process that makes a Gauge keeps it in a file of its own, as 0 and for ever.
+    families = [GaugeMetricFamily(f"metronome_{name}", text, value=value) for name, (text, value) in gauges.items()]
     now = CollectorRegistry()
-    for name, (text, value) in gauges.items():
-        # In a multi-process set-up a plain Gauge would be written to a file; these are read afresh each time.
-        Gauge(f"metronome_{name}", text, registry=now).set_function(lambda value=value: value)  # type: ignore[misc]
+    now.register(_Now(families))
     return bytes(generate_latest(registry) + generate_latest(now))
+
+
+class _Now:
+    """A collector of figures as they are now."""
+
+    def __init__(self, families: list[Any]) -> None:
+        self._families = families
+
+    def collect(self) -> list[Any]:
+        return self._families

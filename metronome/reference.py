@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import click
 
 from metronome.event.fields import FIELDS, OWNED
-from metronome.web.openapi import description
+from metronome.settings import Settings
+from metronome.web.app import Opened, create_app
 
 
 def fields_table() -> str:
@@ -18,12 +21,20 @@ def fields_table() -> str:
 
 
 def routes() -> str:
-    """Every route of the OpenAPI description as a Markdown table."""
-    rows = ["| route | what it does |", "| --- | --- |"]
+    """Every route of the OpenAPI description as a Markdown table, with the scope that a key needs for it."""
+    rows = ["| route | scope | what it does |", "| --- | --- | --- |"]
     for path, operations in description()["paths"].items():
         for method, operation in operations.items():
-            rows.append(f"| `{method.upper()} {path}` | {operation['summary']} |")
+            scope = next(iter(operation["security"][0].values()))[0] if operation["security"] else "(none)"
+            rows.append(f"| `{method.upper()} {path}` | {scope} | {operation['summary']} |")
     return "\n".join(rows)
+
+
+def description() -> dict[str, Any]:
+    """The OpenAPI document, of an application that has nothing open."""
+    app = create_app(Settings(), Opened(cast(Any, None), cast(Any, None)))
+    found: dict[str, Any] = app.extensions["openapi"]
+    return found
 
 
 def commands() -> str:

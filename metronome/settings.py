@@ -1,29 +1,42 @@
-"""Every setting, once: its name, default and meaning. Code, `metronome settings` and docs/settings.md read this table.
+"""Every setting, once: its name, default, range and meaning. Code, `metronome settings` and docs/settings.md read this
+table.
 
-Settings come from environment variables only; `Settings.from_env` reads them, and nothing else in the
-project looks at the environment. Sizes are in bytes, times in seconds (or as their names say).
+Settings come from environment variables only. This is the one module that reads the environment; `environment` gives a
+copy to a room that starts another program. Sizes are in bytes, times in seconds (or as their names say).
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from metronome import kinds
 from metronome.errors import SetupError
+from metronome.kinds import Kind, choice, size, whole
 
-#: The test suite's own, and what Kubernetes sets in every container beside a Service called metronome.
+#: Variables that begin like ours and are no settings: the test suite's own, and those that Kubernetes sets in every
+#: container beside a Service called metronome.
 _NOT_SETTINGS = ("METRONOME_TEST_", "METRONOME_SERVICE_", "METRONOME_PORT")
 
+_KB, _MB, _GB, _TB = 2**10, 2**20, 2**30, 2**40
 
-def setting(variable: str, default: Any, meaning: str, *, shown: str | None = None, secret: bool = False) -> Any:
+
+def setting(
+    variable: str, kind: Kind, default: Any, meaning: str, *, shown: str | None = None, secret: bool = False
+) -> Any:
     """One row of the table. `shown` is the default's text where the value itself depends on the machine."""
-    metadata = {"variable": variable, "meaning": meaning, "shown": shown, "secret": secret}
+    metadata = {"variable": variable, "kind": kind, "meaning": meaning, "shown": shown, "secret": secret}
     if callable(default):
         return field(default_factory=default, metadata=metadata)
     return field(default=default, metadata=metadata)
+
+
+def environment() -> dict[str, str]:
+    """A copy of this process's environment, for a process that is started from it."""
+    return dict(os.environ)
 
 
 def _xdg(variable: str, fallback: str) -> Path:
@@ -34,114 +47,150 @@ def _xdg(variable: str, fallback: str) -> Path:
 class Settings:
     """All settings of one installation, checked and typed."""
 
-    bind: str = setting("METRONOME_BIND", "127.0.0.1:8000", "Address and port where HTTP is served.")
+    bind: str = setting("METRONOME_BIND", kinds.BIND, "127.0.0.1:8000", "Address and port where HTTP is served.")
+    hosts: tuple[str, ...] = setting(
+        "METRONOME_HOSTS",
+        kinds.HOSTS,
+        (),
+        "Names under which the gateway is reached, beside localhost; a request for another host gets 421. Empty: any "
+        "name where METRONOME_BIND isn't a loopback address, only localhost where it is.",
+        shown="(empty)",
+    )
     home: Path = setting(
         "METRONOME_HOME",
+        kinds.FOLDER,
         lambda: _xdg("XDG_DATA_HOME", ".local/share"),
         "Folder of this installation: spool, quarantine, metrics and the private Elasticsearch's data.",
         shown="~/.local/share/metronome",
     )
     cache: Path = setting(
         "METRONOME_CACHE",
+        kinds.FOLDER,
         lambda: _xdg("XDG_CACHE_HOME", ".cache"),
         "Folder of downloads, shared by all installations of a user. Safe to delete.",
         shown="~/.cache/metronome",
     )
     url: str = setting(
         "METRONOME_URL",
+        kinds.URL,
         "http://127.0.0.1:8000",
         "Where the commands tick, tock and load find the gateway.",
     )
     log_level: str = setting(
-        "METRONOME_LOG_LEVEL", "info", "Least severe log line written: debug, info, warning or error."
+        "METRONOME_LOG_LEVEL", choice("debug", "info", "warning", "error"), "info", "Least severe log line written."
     )
 
     elasticsearch_url: str = setting(
         "ELASTICSEARCH_URL",
+        kinds.URLS,
         "",
         "Your cluster (8.19+ or 9.x), several nodes separated by commas. Empty: a private node is started.",
         shown="(a private node)",
     )
-    elasticsearch_username: str = setting("ELASTICSEARCH_USERNAME", "", "User for HTTP basic authentication.")
-    elasticsearch_password: str = setting("ELASTICSEARCH_PASSWORD", "", "Password of that user.", secret=True)
+    elasticsearch_username: str = setting(
+        "ELASTICSEARCH_USERNAME", kinds.TEXT, "", "User for HTTP basic authentication."
+    )
+    elasticsearch_password: str = setting(
+        "ELASTICSEARCH_PASSWORD", kinds.TEXT, "", "Password of that user.", secret=True
+    )
     elasticsearch_api_key: str = setting(
-        "ELASTICSEARCH_API_KEY", "", "API key (encoded form), instead of user and password.", secret=True
+        "ELASTICSEARCH_API_KEY", kinds.TEXT, "", "API key (encoded form), instead of user and password.", secret=True
     )
     elasticsearch_ca_certs: str = setting(
-        "ELASTICSEARCH_CA_CERTS", "", "File with the CA certificate that signed the cluster's certificate."
+        "ELASTICSEARCH_CA_CERTS", kinds.FILE, "", "File with the CA certificate that signed the cluster's certificate."
     )
 
     index_prefix: str = setting(
-        "METRONOME_INDEX_PREFIX", "logstash", "Indices are named PREFIX-YYYY.MM.DD, by the event's UTC day."
+        "METRONOME_INDEX_PREFIX",
+        kinds.PREFIX,
+        "logstash",
+        "Indices are named PREFIX-YYYY.MM.DD, by the event's UTC day.",
     )
-    shards: int = setting("METRONOME_SHARDS", 1, "Primary shards of a daily index.")
+    shards: int = setting("METRONOME_SHARDS", whole(1, 1024), 1, "Primary shards of a daily index.")
     refresh_s: int = setting(
         "METRONOME_REFRESH_S",
+        whole(1, 3600),
         1,
         "Seconds until an indexed event can be found (refresh interval of the indices).",
     )
 
     node_version: str = setting(
-        "METRONOME_NODE_VERSION", "8.19.3", "Version of the private Elasticsearch: 8.19.3 or 9.2.0."
+        "METRONOME_NODE_VERSION", choice("8.19.3", "9.2.0"), "8.19.3", "Version of the private Elasticsearch."
     )
-    node_heap: str = setting(
-        "METRONOME_NODE_HEAP", "512m", "Java heap of the private Elasticsearch, such as 512m or 4g."
-    )
+    node_heap: str = setting("METRONOME_NODE_HEAP", kinds.HEAP, "512m", "Java heap of the private Elasticsearch.")
     node_port: str = setting(
         "METRONOME_NODE_PORT",
+        kinds.PORTS,
         "9200-9299",
         "HTTP port of the private Elasticsearch, or a range whose first free port is taken.",
     )
     node_data: Path | None = setting(
         "METRONOME_NODE_DATA",
+        kinds.FOLDER,
         None,
         "Data folder of the private Elasticsearch.",
         shown="METRONOME_HOME/node/data",
     )
 
-    workers: int = setting("METRONOME_WORKERS", 2, "HTTP worker processes; each has a spool of its own.")
-    threads: int = setting("METRONOME_THREADS", 16, "Threads of a worker: requests that it serves at one time.")
+    workers: int = setting("METRONOME_WORKERS", whole(1, 256), 2, "HTTP worker processes; each has a spool of its own.")
+    threads: int = setting(
+        "METRONOME_THREADS", whole(1, 1024), 16, "Threads of a worker: requests that it serves at one time."
+    )
     rate_limit: str = setting(
         "METRONOME_RATE_LIMIT",
+        kinds.RATE,
         "",
-        "Ticks a client address may post to one worker, such as 100/second; more get 429. Empty: no limit.",
+        "Ticks a client address may post to one worker; more get 429. Empty: no limit.",
         shown="(none)",
     )
     max_body_bytes: int = setting(
-        "METRONOME_MAX_BODY_BYTES", 10 * 2**20, "Largest body, after inflation; more gets 413."
+        "METRONOME_MAX_BODY_BYTES", size(1 * _KB, 1 * _GB), 10 * _MB, "Largest body, after inflation; more gets 413."
     )
     max_inflation: int = setting(
-        "METRONOME_MAX_INFLATION", 100, "Largest ratio of inflated to compressed bytes; more gets 413."
+        "METRONOME_MAX_INFLATION", whole(1, 1024), 100, "Largest ratio of inflated to compressed bytes; more gets 413."
     )
-    max_batch_events: int = setting("METRONOME_MAX_BATCH_EVENTS", 2000, "Most events in one request; more gets 413.")
+    max_batch_events: int = setting(
+        "METRONOME_MAX_BATCH_EVENTS", whole(1, 100_000), 2000, "Most events in one request; more gets 413."
+    )
     max_event_bytes: int = setting(
-        "METRONOME_MAX_EVENT_BYTES", 32 * 2**10, "Largest event as stored; a larger one is refused."
+        "METRONOME_MAX_EVENT_BYTES",
+        size(1 * _KB, 1 * _MB),
+        32 * _KB,
+        "Largest event as stored; a larger one is refused.",
     )
-    max_properties: int = setting("METRONOME_MAX_PROPERTIES", 255, "Most properties of an event, after flattening.")
-    max_depth: int = setting("METRONOME_MAX_DEPTH", 5, "Deepest nesting of an event's objects.")
+    max_properties: int = setting(
+        "METRONOME_MAX_PROPERTIES", whole(1, 1000), 255, "Most properties of an event, after flattening."
+    )
+    max_depth: int = setting("METRONOME_MAX_DEPTH", whole(1, 20), 5, "Deepest nesting of an event's objects.")
     max_key_length: int = setting(
-        "METRONOME_MAX_KEY_LENGTH", 256, "Longest property name, after flattening, in characters."
+        "METRONOME_MAX_KEY_LENGTH", whole(1, 512), 256, "Longest property name, after flattening, in characters."
     )
 
     spool_max_bytes: int = setting(
         "METRONOME_SPOOL_MAX_BYTES",
-        8 * 2**30,
+        size(100 * _KB, 16 * _TB),
+        8 * _GB,
         "Room for events that wait for Elasticsearch, per worker; beyond it ticks get 503.",
     )
     drain_bulk_bytes: int = setting(
-        "METRONOME_DRAIN_BULK_BYTES", 8 * 2**20, "Size of a bulk request at which the drain sends it."
+        "METRONOME_DRAIN_BULK_BYTES",
+        size(1 * _KB, 100 * _MB),
+        8 * _MB,
+        "Size of a bulk request at which the drain sends it.",
     )
     drain_senders: int = setting(
-        "METRONOME_DRAIN_SENDERS", 2, "Bulk requests that the drain has under way at one time."
+        "METRONOME_DRAIN_SENDERS", whole(1, 64), 2, "Bulk requests that the drain has under way at one time."
     )
     drain_timeout_s: int = setting(
-        "METRONOME_DRAIN_TIMEOUT_S", 60, "How long a bulk request may take before it is sent again."
+        "METRONOME_DRAIN_TIMEOUT_S", whole(1, 3600), 60, "How long a bulk request may take before it is sent again."
     )
-    query_timeout_s: int = setting("METRONOME_QUERY_TIMEOUT_S", 20, "How long a question to Elasticsearch may take.")
+    query_timeout_s: int = setting(
+        "METRONOME_QUERY_TIMEOUT_S", whole(1, 3600), 20, "How long a question to Elasticsearch may take."
+    )
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
-        """Read the environment; raises SetupError that names the variable and what it takes.
+        """Read the environment; raises SetupError that names the variable, what it got and what it takes.
 
         An empty variable counts as not set. A misspelt METRONOME_ variable is an error rather than a silent default.
         """
@@ -150,8 +199,7 @@ class Settings:
         for name in environ:
             if name.startswith("METRONOME_") and name not in rows and not name.startswith(_NOT_SETTINGS):
                 raise SetupError(f"{name} is not a setting of Metronome; `metronome settings` lists those there are")
-        values = {row.name: _parse(row, environ[name]) for name, row in rows.items() if environ.get(name)}
-        return cls(**values)
+        return cls(**{row.name: _read(row, environ[name]) for name, row in rows.items() if environ.get(name)})
 
     @property
     def spool_dir(self) -> Path:
@@ -166,30 +214,67 @@ class Settings:
         return self.home / "node"
 
 
-def _parse(row: Any, text: str) -> Any:
-    kind = str(row.type)
-    if "Path" in kind:
-        return Path(text).expanduser().absolute()
-    if kind == "int":
-        try:
-            return int(text)
-        except ValueError:
-            raise SetupError(f"{row.metadata['variable']}: {text!r} is not a whole number") from None
-    return text
+def _read(row: Field[Any], text: str) -> Any:
+    kind: Kind = row.metadata["kind"]
+    try:
+        return kind.read(text)
+    except ValueError:
+        raise SetupError(f"{row.metadata['variable']}: {_quoted(row, text)} isn't {kind.takes}") from None
 
 
-def table() -> list[tuple[str, str, str]]:
-    """(variable, default, meaning) of every setting, in the order in which they are declared."""
-    rows = []
-    for row in fields(Settings):
-        default = row.metadata["shown"]
-        if default is None:
-            value = row.default if row.default is not MISSING else ""
-            default = str(value) if value != "" else "(empty)"
-        rows.append((row.metadata["variable"], default, row.metadata["meaning"]))
-    return rows
+def _quoted(row: Field[Any], text: str) -> str:
+    return "the value" if row.metadata["secret"] else repr(row.metadata["kind"].mask(text)[:100])
 
 
-def secret_variables() -> set[str]:
-    """Variables whose values are never shown."""
-    return {row.metadata["variable"] for row in fields(Settings) if row.metadata["secret"]}
+class Row(NamedTuple):
+    """One setting for people: `takes` is its range, `default` and the value in force are texts without secrets."""
+
+    variable: str
+    default: str
+    takes: str
+    meaning: str
+
+
+def table() -> list[Row]:
+    """Every setting, in the order in which they are declared."""
+    return [
+        Row(row.metadata["variable"], _default(row), row.metadata["kind"].takes, row.metadata["meaning"])
+        for row in fields(Settings)
+    ]
+
+
+def markdown() -> str:
+    """The table for docs/settings.md."""
+    lines = ["| variable | default | takes | meaning |", "| --- | --- | --- | --- |"]
+    for row in table():
+        takes = row.takes.replace("|", "\\|")
+        lines.append(f"| `{row.variable}` | `{row.default}` | {takes} | {row.meaning} |")
+    return "\n".join(lines)
+
+
+def _default(row: Field[Any]) -> str:
+    shown: str | None = row.metadata["shown"]
+    if shown is not None:
+        return shown
+    value = row.default if row.default is not MISSING else ""
+    text: str = row.metadata["kind"].show(value)
+    return text or "(empty)"
+
+
+def in_force() -> list[tuple[Row, str, str]]:
+    """Every setting with the text that holds now, and what is wrong with it ("" where nothing is).
+
+    Secrets are `(set)`; user names and passwords inside addresses are masked.
+    """
+    found = []
+    for row, shown in zip(fields(Settings), table(), strict=True):
+        given = os.environ.get(shown.variable)
+        text, wrong = shown.default, ""
+        if given:
+            text = "(set)" if row.metadata["secret"] else row.metadata["kind"].mask(given)
+            try:
+                _read(row, given)
+            except SetupError as error:
+                wrong = error.message
+        found.append((shown, text, wrong))
+    return found

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from metronome.client import is_ready, url_of
-from metronome.errors import MetronomeError, SetupError, StoreUnavailable
+from metronome.errors import SetupError, StoreUnavailable
 from metronome.node.node import Node
 from metronome.settings import Settings
 from metronome.store import indices
@@ -126,7 +126,7 @@ class Installation:
             if self.node is not None:
                 raise
             # Yours may come later: the drain waits for it, and installs the template then.
-            self.say(f"{error.message}; ticks are kept on disk until Elasticsearch is back")
+            self.say(f"{error}; ticks are kept on disk until Elasticsearch is back")
         finally:
             client.close()
         self.drain.start()
@@ -210,7 +210,5 @@ def run(settings: Settings) -> None:
 
     try:
         Installation(settings, say).run()
-    except MetronomeError:
-        raise
     except KeyboardInterrupt:  # before the handlers stood
         os._exit(130)

@@ -71,7 +71,7 @@ def test_a_cluster_is_taken_by_its_version(
 ANSWERS = [
     pytest.param(answer({"status": "red"}), StoreUnavailable, "the cluster's state is red", id="red"),
     pytest.param(
-        (401, ELASTIC, error("security_exception")), SetupError, "refused our credentials or role (401", id="no access"
+        (401, ELASTIC, error("security_exception")), SetupError, "docs/elasticsearch.md has the minimal role (401 security_exception", id="no access"
     ),
     pytest.param((403, ELASTIC, error("security_exception")), SetupError, "minimal role", id="no role"),
     pytest.param((503, ELASTIC, error("not_yet")), StoreUnavailable, "can't answer just now (503", id="not yet"),

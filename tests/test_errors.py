@@ -198,12 +198,12 @@ def test_503_where_elasticsearch_is_away_says_when_to_return_and_ticks_go_on(
     assert error_of(answer) == {
         "status": 503,
         "code": "store_unavailable",
-        "message": "Elasticsearch doesn't answer (ConnectionError)",
+        "message": "Elasticsearch doesn't answer",
     }
     assert answer.headers["Retry-After"] == "5"
 
 
-LINE = b"POST /tick HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
+LINE = b"POST /tick HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 CUT = "the body is cut short, or its chunks can't be read; send it again"
 CHUNKED = LINE + b"Transfer-Encoding: chunked\r\n\r\n"
 
@@ -274,7 +274,6 @@ def test_what_elasticsearch_said_stays_in_the_log(gateway: Gateway) -> None:
         pytest.param("/tock/a?strict=1", {"status": 404, "code": "not_found", "message": "no event of item 'a' was ever counted"}, id="404 for an unknown item, if asked for"),
         pytest.param("/tock/.json", {"status": 404, "code": "not_found", "message": "an item's id is missing; ask for /tock/ID.json"}, id="404 for no item"),
         pytest.param("/tock/", {"status": 404, "code": "not_found", "message": "there is nothing at /tock/; /openapi.json lists the routes"}, id="404 for nothing at all"),
-        pytest.param("/", {"status": 404, "code": "not_found", "message": "there is nothing at /; /openapi.json lists the routes"}, id="404 at the root"),
         pytest.param("/wp-login.php", {"status": 404, "code": "not_found", "message": "there is nothing at /wp-login.php; /openapi.json lists the routes"}, id="404 for what others have"),
         pytest.param("/try/nothing.js", {"status": 404, "code": "not_found", "message": "there is nothing at /try/nothing.js; /openapi.json lists the routes"}, id="404 for a file that isn't there"),
         pytest.param("/try/../app.py", {"status": 404, "code": "not_found"}, id="404 for a path that climbs out"),
@@ -315,11 +314,8 @@ def test_a_wrong_method_is_405_at_every_route_and_names_the_right_ones(gateway: 
 
 
 def test_a_path_below_or_beside_any_route_is_404(gateway: Gateway) -> None:
-    paths = [rule + "/below" for rule, _ in routes(gateway) if "<" not in rule and rule != "/"] + [
-        "/ticks",
-        "/tockx/a",
-        "//tick",
-    ]
+    below = [rule + "/below" for rule, _ in routes(gateway) if "<" not in rule and rule != "/"]
+    paths = [*below, "/ticks", "/tockx/a"]
     served = {path: gateway.http.get(path) for path in paths}
     assert {path: error_of(answer)["status"] for path, answer in served.items()} == dict.fromkeys(paths, 404)
 
@@ -342,6 +338,7 @@ def test_each_error_has_its_status_and_code() -> None:
         "LengthRequired": (411, "length_required"),
         "TooLarge": (413, "too_large"),
         "UnsupportedMedia": (415, "unsupported_media"),
+        "Misdirected": (421, "misdirected"),
         "NothingAccepted": (422, "nothing_accepted"),
         "TooMany": (429, "too_many"),
         "Busy": (503, "busy"),
@@ -357,7 +354,7 @@ def test_each_error_has_its_status_and_code() -> None:
 
 def test_the_description_lists_every_error_a_tick_may_get(gateway: Gateway) -> None:
     responses = json.loads(gateway.http.get("/openapi.json").data)["paths"]["/tick"]["post"]["responses"]
-    assert responses.keys() == {"200", "202", "400", "411", "413", "415", "422", "429", "503"}
+    assert responses.keys() == {"200", "202", "400", "401", "403", "411", "413", "415", "422", "429", "503"}
 
 
 def raised_by(package: Any, root: type[Exception]) -> list[type[Exception]]:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import os
 import re
+import sqlite3
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
-from conftest import Gateway, wait_for
+from conftest import Gateway, Server, free_port, wait_for
+from proxy import ELASTIC, Proxy, error
 
 from metronome import __version__
 from metronome.drain.drain import Drain
 from metronome.errors import SpoolFull
 from metronome.metrics import Metrics
 from metronome.spool.quarantine import Quarantine, Refusal
+from metronome.spool.status import write_drain_status
 from metronome.store.client import connect
 from metronome.web.app import Opened, create_app
 
@@ -94,7 +100,7 @@ def test_while_elasticsearch_is_away_it_is_degraded_and_says_so(gateway: Gateway
         {
             **WELL,
             "status": "degraded",
-            "elasticsearch": "Elasticsearch doesn't answer (ConnectionError)",
+            "elasticsearch": "Elasticsearch doesn't answer",
             "drain": {"running": False, "trouble": ""},
         },
     )
@@ -162,10 +168,115 @@ def test_the_figures_are_those_of_what_happened(gateway: Gateway) -> None:
     assert {name: drained[name] for name in expected} == expected
 
 
+def quarantined(gateway: Gateway, events: int) -> Path:
+    """The quarantine's file, with some events in it."""
+    quarantine = Quarantine(gateway.settings.spool_dir)
+    for number in range(events):
+        action = b'{"create":{"_index":"x","_id":"%d"}}' % number
+        quarantine.add([Refusal(action, b"{}", 400, "odd", "x")])
+    quarantine.close()
+    return gateway.settings.spool_dir / "quarantine.db"
+
+
+def damaged(path: Path) -> None:
+    path.write_bytes(b"this is no database, but long enough to be looked at as one" * 100)
+
+
+def without_a_table(path: Path) -> None:
+    path.unlink()
+    sqlite3.connect(path).close()
+    path.touch()
+
+
+def a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("ruin", [damaged, without_a_table, a_folder])
+def test_a_damaged_quarantine_is_a_fact_and_no_error(gateway: Gateway, ruin: Callable[[Path], None]) -> None:
+    gateway.accepted({"id": "a"})
+    ruin(quarantined(gateway, 1))
+    status, state = readyz(gateway)
+    assert (status, state["status"], state["quarantined"]) == (200, "degraded", "unreadable")
+    found = figures(gateway)
+    assert found["metronome_quarantine_readable"] == 0
+    assert "metronome_quarantine_events" not in found
+    assert gateway.tick({"id": "b"}).status_code == 202
+
+
+def test_a_gateway_starts_on_a_damaged_quarantine_and_sees_when_it_is_mended(gateway: Gateway) -> None:
+    path = quarantined(gateway, 2)
+    whole = path.read_bytes()
+    damaged(path)
+    gateway.http = create_app(gateway.settings, Opened(gateway.spool, gateway.elasticsearch)).test_client()
+    assert readyz(gateway)[1]["quarantined"] == "unreadable"
+    path.write_bytes(whole)
+    assert readyz(gateway)[1]["quarantined"] == 2
+    assert figures(gateway)["metronome_quarantine_readable"] == 1
+
+
+def test_looking_makes_no_file(gateway: Gateway) -> None:
+    for events in (0, 2):
+        if events:
+            quarantined(gateway, events)
+        before = sorted(gateway.settings.spool_dir.iterdir())
+        assert readyz(gateway)[1]["quarantined"] == events
+        assert figures(gateway)["metronome_quarantine_events"] == events
+        assert sorted(gateway.settings.spool_dir.iterdir()) == before
+
+
+def test_the_count_is_right_while_the_quarantine_is_open_and_written(gateway: Gateway) -> None:
+    quarantine = Quarantine(gateway.settings.spool_dir)
+    for number in range(3):
+        quarantine.add([Refusal(b'{"create":{"_index":"x","_id":"%d"}}' % number, b"{}", 400, "odd", "x")])
+        assert readyz(gateway)[1]["quarantined"] == number + 1
+    quarantine.close()
+
+
+def test_no_open_route_repeats_what_elasticsearch_or_the_drain_said_but_the_log_does(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    inside = "shard [logstash-2026.11.22][0] on 10.1.2.3:9300 is away"
+    write_drain_status(gateway.settings.spool_dir, now=time.time(), running=True, trouble=f"503 {inside}")
+    proxy = Proxy(gateway.settings.elasticsearch_url, free_port())
+    proxy.answers["/_cluster/health"] = (503, ELASTIC, error(inside))
+    proxy.answers[f"/{gateway.settings.index_prefix}-*/_search"] = (503, ELASTIC, error(inside))
+    proxy.start()
+    client = connect(replace(gateway.settings, elasticsearch_url=proxy.url))
+    gateway.http = create_app(gateway.settings, Opened(gateway.spool, client)).test_client()
+
+    status, state = readyz(gateway)
+    assert (status, state["elasticsearch"]) == (200, "Elasticsearch can't answer just now")
+    assert state["drain"] == {"running": True, "trouble": "the drain can't deliver just now; its log says why"}
+    answers = [gateway.http.get(path).text for path in ("/readyz", "/metrics", "/healthz", "/", "/tock/a.json")]
+    client.close()
+    proxy.stop()
+    assert [text for text in answers if "10.1.2.3" in text or "shard" in text or proxy.url in text] == []
+
+    ready = [record for record in caplog.records if record.message == "Elasticsearch doesn't say how it is"]
+    assert [inside in getattr(record, "problem", "") for record in ready] == [True]
+    asked = [record.message for record in caplog.records if getattr(record, "path", "") == "/tock/a.json"]
+    assert asked == [f"Elasticsearch can't answer just now (503 {inside})"]
+
+
+def test_the_figures_of_now_are_there_once_whichever_worker_is_asked(server: Server) -> None:
+    """A worker that ended must leave no figure behind: a `drain_running 0` of its own would set off the alarm."""
+    wait_for(lambda: "metronome_drain_running 1.0" in _metrics(server), "the drain to be seen")
+    asked = [_metrics(server) for _ in range(20)]
+    names = ("drain_running", "spool_requests", "spool_events", "spool_age_seconds", "quarantine_events")
+    found = {name: {len(re.findall(rf"^metronome_{name}\b", text, re.MULTILINE)) for text in asked} for name in names}
+    assert found == {name: {1} for name in names}
+    assert "pid=" not in "".join(asked)
+
+
+def _metrics(server: Server) -> str:
+    with urlopen(f"{server.url}/metrics", timeout=10) as answer:
+        return str(answer.read().decode())
+
+
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
 def test_asking_costs_little_however_much_waits(gateway: Gateway, path: str) -> None:
-    import time
-
     for _ in range(20):
         gateway.spool._write([(0, 1, 0, os.urandom(64))] * 10_000)
     times = []

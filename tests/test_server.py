@@ -224,7 +224,7 @@ def test_sigterm_answers_the_request_that_is_open(installation: Installation) ->
     installation.wait_until_ready()
     body = b'{"id": "home"}'
     with socket.create_connection(("127.0.0.1", int(installation.bind.rpartition(":")[2])), timeout=20) as client:
-        client.sendall(b"POST /tick HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")
+        client.sendall(b"POST /tick HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
         client.sendall(b"Content-Length: %d\r\n\r\n" % len(body) + body[:5])
         # It is in a worker's hands once another request on a new connection was served by each.
         for _ in range(4):
@@ -259,9 +259,7 @@ def test_more_connections_are_kept_than_there_are_threads(installation: Installa
 
 
 def test_requests_sent_without_waiting_for_answers_are_answered_in_turn(server: Server) -> None:
-    post = (
-        b'POST /tick HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 14\r\n\r\n{"id": "home"}'
-    )
+    post = b'POST /tick HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 14\r\n\r\n{"id": "home"}'
     with socket.create_connection(("127.0.0.1", int(server.bind.rpartition(":")[2])), timeout=20) as client:
         # The last keeps no connection, so that its end is the end of the answers.
         client.sendall(post * 3 + post.replace(b"/tick", b"/nothing") + b"GET /healthz HTTP/1.0\r\n\r\n")
@@ -281,7 +279,7 @@ def test_ticks_are_taken_while_elasticsearch_is_down_from_the_start_and_arrive_o
         load.reach(300)
     state = installation.get("/readyz")
     assert (load.failed, state["status"], state["spool"]["events"]) == ([], "degraded", len(load.acknowledged))
-    assert state["elasticsearch"] == "Elasticsearch doesn't answer (ConnectionError)"
+    assert state["elasticsearch"] == "Elasticsearch doesn't answer"
 
     installation.proxy.start()
     installation.all_arrives(load)

@@ -8,12 +8,16 @@ import json
 from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlencode
-from urllib.request import Request, urlopen
+from urllib.parse import urlencode, urlsplit
+from urllib.request import ProxyHandler, Request, build_opener, urlopen
 
 from metronome.errors import Refused, StoreUnavailable
+from metronome.kinds import is_loopback
 
 TIMEOUT_S = 60
+
+#: Opens addresses of this machine. A proxy that `http_proxy` names would take them for addresses of its own.
+_direct = build_opener(ProxyHandler({})).open
 
 
 def post(url: str, body: bytes, content_type: str = "application/json") -> dict[str, Any]:
@@ -32,7 +36,8 @@ def get(url: str, query: dict[str, str]) -> dict[str, Any]:
 
 def _answer(request: Request, expected: int | None = None) -> dict[str, Any]:
     try:
-        with urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310
+        is_here = is_loopback(urlsplit(request.full_url).hostname or "")
+        with (_direct if is_here else urlopen)(request, timeout=TIMEOUT_S) as response:
             answer: dict[str, Any] = json.load(response)
             return answer
     except HTTPError as error:
@@ -56,7 +61,7 @@ def _answer(request: Request, expected: int | None = None) -> dict[str, Any]:
 
 def is_ready(bind: str) -> bool:
     """Whether `GET /readyz` answers 200."""
-    with contextlib.suppress(URLError, OSError), urlopen(f"{url_of(bind)}/readyz", timeout=5) as response:  # noqa: S310
+    with contextlib.suppress(URLError, OSError), _direct(f"{url_of(bind)}/readyz", timeout=5) as response:
         return bool(response.status == 200)
     return False
 

@@ -1,15 +1,26 @@
-"""One module a dialect: schemas (the wire), pure translations, routes. A dialect passes the two doors, nothing else."""
+"""One package or module a dialect: schemas (the wire), pure translations, routes. A dialect passes the two doors only.
+
+It ends in one value, a `Dialect`, which says everything that the application and its description must know. To add one,
+write it and name that value in `DIALECTS` of web/app.py; nothing else changes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
+
+from flask import Blueprint
+from werkzeug.routing import BaseConverter
 
 from metronome.intake import Intake
 from metronome.metrics import Metrics
-from metronome.query import Engine
+from metronome.query import Answer, Engine
 from metronome.settings import Settings
+
+#: OpenAPI path items: `{"/tick": {"post": {operation}}}`. A schema in it may be a marshmallow class.
+Paths = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -18,6 +29,43 @@ class Doors:
 
     intake: Intake
     engine: Engine
+    ask: Callable[..., list[Answer]]
     settings: Settings
     metrics: Metrics
     clock: Callable[[], datetime]
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """A dialect's description of itself.
+
+    `blueprint` makes its routes; each view says its scope by `needs`. `paths` describes the routes for OpenAPI: the
+    description adds the tag, the scope as `security`, and what a request for that scope may be refused for.
+    """
+
+    name: str
+    meaning: str
+    blueprint: Callable[[Doors], Blueprint]
+    paths: Callable[[], Paths]
+    #: URL converters by the name that routes use them under, `<item:id>`.
+    converters: Mapping[str, type[BaseConverter]] = field(default_factory=dict)
+
+
+_ERRORS = {
+    400: "The body or a parameter can't be read",
+    401: "A key is missing, or isn't valid",
+    403: "The key isn't for this scope, origin, network or application",
+    404: "There is nothing here",
+    411: "No length was sent",
+    413: "The body, the batch or what it inflates to is too large",
+    415: "The media type or encoding isn't understood",
+    422: "Every event was refused; the receipt says why",
+    429: "More than the rate of the address or key; Retry-After says when to return",
+    503: "The spool is full or Elasticsearch is away; Retry-After says when to return",
+}
+
+
+def errors(*statuses: int) -> dict[str, Any]:
+    """OpenAPI responses for these statuses, all with the project's one error body."""
+    schema = {"$ref": "#/components/schemas/Error"}
+    return {str(s): {"description": _ERRORS[s], "content": {"application/json": {"schema": schema}}} for s in statuses}

@@ -267,7 +267,7 @@ class Sender:
                     return _Refused(status)
                 problem = f"{status} {error.message}"
             except (elastic_transport.TransportError, MetronomeError) as error:
-                problem = f"{type(error).__name__}: {error.message}"
+                problem = f"{type(error).__name__}: {error}"
             else:
                 self.metrics.bulk_seconds.observe(time.monotonic() - started)
                 if reply is not None:

@@ -25,9 +25,10 @@ from elasticsearch import Elasticsearch
 
 from metronome.drain.bulk import Outcome, Sender, Stopped
 from metronome.errors import MetronomeError, SetupError
+from metronome.files import Lock
 from metronome.metrics import Metrics
 from metronome.settings import Settings
-from metronome.spool.files import Lock, error_code, make_folder, spool_files
+from metronome.spool.files import error_code, make_folder, spool_files
 from metronome.spool.quarantine import Quarantine
 from metronome.spool.reader import Reader, Row, left_behind, remove_file
 from metronome.spool.status import write_drain_status

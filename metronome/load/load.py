@@ -30,6 +30,7 @@ from tqdm import tqdm
 from metronome import client
 from metronome.errors import BadQuestion, SetupError, StoreUnavailable
 from metronome.event.fields import TIME_NAMES
+from metronome.files import replace_file
 from metronome.load.accesslog import Reader, apache_reader, is_logged_request, json_reader, to_event
 from metronome.load.logfile import Damaged, Line, LogFile
 
@@ -325,9 +326,8 @@ class Note:
             "unreadable_bytes": self.kept_bytes,
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        new = self.path.with_suffix(".new")
-        new.write_text(json.dumps(noted))
-        new.replace(self.path)
+        # Durable: a note from before the last batch would only cost time, but an empty one would start from line 1.
+        replace_file(self.path, json.dumps(noted), durable=True)
 
 
 class Kept:

@@ -29,7 +29,7 @@ from typing import Any
 from metronome.errors import SetupError
 from metronome.node import download
 from metronome.node.download import Say
-from metronome.settings import Settings
+from metronome.settings import Settings, environment
 
 NOBODY = 65534
 OPEN_FILES = 65_535  # what Elasticsearch asks for
@@ -135,7 +135,7 @@ class Launch:
             return subprocess.Popen(
                 command,
                 cwd=self.distribution,
-                env=self.environment(os.environ),
+                env=self.environment(environment()),
                 start_new_session=True,
                 umask=0o077,
                 preexec_fn=becoming(self.uid),

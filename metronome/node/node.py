@@ -14,7 +14,7 @@ What has to hold, and what holds it:
 from __future__ import annotations
 
 import base64
-import fcntl
+import contextlib
 import http.client
 import json
 import os
@@ -31,10 +31,11 @@ from types import TracebackType
 from typing import Any
 
 from metronome.errors import SetupError
+from metronome.files import Lock, replace_file
 from metronome.node import download, failures, launch
 from metronome.node.download import Say
 from metronome.node.failures import no_port
-from metronome.settings import Settings
+from metronome.settings import Settings, environment
 from metronome.store.address import Address
 
 START_S = 120
@@ -53,7 +54,7 @@ class Node:
         self.settings = settings
         self.log_path = settings.node_dir / "logs" / "elasticsearch.log"
         self._say = say
-        self._lock: int | None = None
+        self._lock: Lock | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._keeper: threading.Thread | None = None
         self._guard = threading.Lock()
@@ -90,9 +91,9 @@ class Node:
             if self._process is not None and not self.alive():
                 self._process, self._stopped, self._answered = None, False, False
         try:
-            self._lock = _lock(settings)
+            self._lock = _locked(settings)
             _stop_leftovers(settings, self._say)
-            ready = launch.prepare(settings, os.environ, _ports(settings), say=self._say)
+            ready = launch.prepare(settings, environment(), _ports(settings), say=self._say)
             address = self._run(ready, launch.password(ready))
             _remember(settings, address, self.pid)
         except BaseException:
@@ -114,7 +115,7 @@ class Node:
                 _kill_group(self._process.pid, self.settings)
             self._keeper.join()
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.release()
             self._lock = None
 
     def _run(self, ready: launch.Launch, password: str) -> Address:
@@ -207,10 +208,7 @@ def running(settings: Settings) -> Address | None:
 def _remember(settings: Settings, address: Address, pid: int | None) -> None:
     file = settings.node_dir / "address.json"
     state = {"url": address.url, "pid": pid, "password_file": str(settings.node_dir / "password")}
-    made = file.with_suffix(".new")
-    made.touch(mode=0o600)
-    made.write_text(json.dumps(state))
-    made.replace(file)
+    replace_file(file, json.dumps(state))
 
 
 def _ports(settings: Settings) -> str:
@@ -239,26 +237,16 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _lock(settings: Settings) -> int:
-    """The descriptor that holds the home's lock while it is open."""
-    path = settings.node_dir / "lock"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
+def _locked(settings: Settings) -> Lock:
+    """The home's lock, held; raises SetupError where another process holds it."""
+    lock = Lock(settings.node_dir / "lock")
+    # Where the folder can't be made, taking the lock says so.
+    with contextlib.suppress(OSError):
+        lock.path.parent.mkdir(parents=True, exist_ok=True)
+    if not lock.take():
         raise SetupError(
-            f"METRONOME_HOME: {path} can't be written ({error.strerror}); mend that, or set another folder"
-        ) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        holder = os.read(lock, 20).decode() or "(unknown)"
-        os.close(lock)
-        raise SetupError(
-            f"METRONOME_HOME: {settings.home} is in use by process {holder}; stop that, or set another folder"
-        ) from None
-    os.ftruncate(lock, 0)
-    os.write(lock, str(os.getpid()).encode())
+            f"METRONOME_HOME: {settings.home} is in use by process {lock.holder()}; stop that, or set another folder"
+        )
     return lock
 
 

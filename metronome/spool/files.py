@@ -1,50 +1,18 @@
-"""The spool's folder: locks, the names of its files, and what every user of its databases needs."""
+"""The spool's folder: its slots, the names of its files, and what every user of its databases needs."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 from metronome.errors import SetupError
+from metronome.files import Lock
 
 _NAME = re.compile(r"[a-z]+-\d+\.\d+\.db")
-
-
-class Lock:
-    """An flock on a file: held until `release`, or until the process dies in whatever way."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._file: IO[str] | None = None
-
-    def take(self) -> bool:
-        """Take it if it is free; says whether it is ours now. Raises SetupError where there can't be such a file."""
-        try:
-            file = self.path.open("a")
-        except OSError as error:
-            raise SetupError(f"METRONOME_HOME: {self.path} can't be written ({error.strerror})") from error
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.close()
-            return False
-        self._file = file
-        return True
-
-    @property
-    def held(self) -> bool:
-        return self._file is not None
-
-    def release(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
 
 
 def make_folder(folder: Path) -> None:

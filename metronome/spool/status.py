@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from metronome.files import replace_file
 from metronome.spool.files import spool_files
 from metronome.spool.reader import Reader
 
@@ -56,6 +57,4 @@ def write_drain_status(folder: Path, *, now: float, running: bool, trouble: str)
     """Leave word for `drain_status`. A full disk must not stop the one who empties it: then nothing is written."""
     status = {"at": now, "pid": os.getpid(), "running": running, "trouble": trouble}
     with contextlib.suppress(OSError):
-        temporary = folder / "drain.json.new"
-        temporary.write_text(json.dumps(status))
-        temporary.replace(folder / "drain.json")
+        replace_file(folder / "drain.json", json.dumps(status))

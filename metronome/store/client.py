@@ -22,6 +22,7 @@ from elasticsearch import ApiError, Elasticsearch, UnsupportedProductError
 from elasticsearch.serializer import JsonSerializer, NdjsonSerializer
 
 from metronome.errors import SetupError, StoreRefused, StoreUnavailable
+from metronome.kinds import masked
 from metronome.settings import Settings
 from metronome.store.address import Address
 
@@ -78,7 +79,7 @@ def connect(
         return Elasticsearch(hosts, **options)
     except (ValueError, OSError) as error:
         raise SetupError(
-            f"ELASTICSEARCH_URL: {settings.elasticsearch_url!r} can't be used ({error}); write https://host:9200"
+            f"ELASTICSEARCH_URL: {masked(settings.elasticsearch_url)!r} can't be used ({error}); write https://host:9200"
         ) from error
 
 
@@ -92,21 +93,23 @@ def our_errors() -> Iterator[None]:
     except ApiError as error:
         raise from_status(error.meta.status, str(error.message)) from error
     except elastic_transport.TlsError as error:
-        raise SetupError(f"TLS to Elasticsearch failed; check ELASTICSEARCH_CA_CERTS ({error.message})") from error
+        raise SetupError("TLS to Elasticsearch failed; check ELASTICSEARCH_CA_CERTS", detail=error.message) from error
     except elastic_transport.TransportError as error:
-        raise StoreUnavailable(f"Elasticsearch doesn't answer ({type(error).__name__})") from error
+        raise StoreUnavailable("Elasticsearch doesn't answer", detail=type(error).__name__) from error
 
 
 def from_status(status: int, detail: str) -> SetupError | StoreUnavailable | StoreRefused:
-    detail = detail[:200]
+    """Our error for an answer of Elasticsearch. Its own text names hosts and indices, so it becomes the `detail`."""
+    detail = f"{status} {detail[:200]}"
     if status in (401, 403):
         return SetupError(
-            f"Elasticsearch refused our credentials or role ({status} {detail}); check ELASTICSEARCH_USERNAME and "
-            "ELASTICSEARCH_PASSWORD or ELASTICSEARCH_API_KEY; docs/elasticsearch.md has the minimal role"
+            "Elasticsearch refused our credentials or role; check ELASTICSEARCH_USERNAME and ELASTICSEARCH_PASSWORD "
+            "or ELASTICSEARCH_API_KEY; docs/elasticsearch.md has the minimal role",
+            detail=detail,
         )
     if status in _LATER:
-        return StoreUnavailable(f"Elasticsearch can't answer just now ({status} {detail})")
-    return StoreRefused(f"Elasticsearch refused a request ({status} {detail})")
+        return StoreUnavailable("Elasticsearch can't answer just now", detail=detail)
+    return StoreRefused("Elasticsearch refused a request", detail=detail)
 
 
 def health(client: Elasticsearch, *, timeout_s: float = 5) -> str:

@@ -7,28 +7,28 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
-import orjson
 from elasticsearch import Elasticsearch
 from flask import Flask, Response, g, request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 
-from metronome.dialects import Doors, tick
-from metronome.errors import BadPayload, MetronomeError, error_body
+from metronome.dialects import Dialect, Doors, tick
+from metronome.errors import BadPayload, MetronomeError, SetupError, error_body
 from metronome.intake import Intake
 from metronome.logs import Sparing
 from metronome.metrics import Metrics
 from metronome.query import Engine
 from metronome.settings import Settings
 from metronome.spool.spool import Spool
-from metronome.web import health, openapi
+from metronome.web import front, health, hosts, openapi
+from metronome.web.openapi import Chapter
+from metronome.wire.request import error_answer, json_answer
 
 log = logging.getLogger("metronome.web")
 
-#: Every front door; a new one is a module and a line here.
-DIALECTS = (tick,)
+#: Every front door. To add one, write its room and name its description here.
+DIALECTS: tuple[Dialect, ...] = (tick.DIALECT,)
 
 
 @dataclass
@@ -46,25 +46,40 @@ def create_app(
     *,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Flask:
-    """The application of one worker. `opened` is closed by whoever opened it."""
+    """The application of one worker. `opened` is closed by whoever opened it.
+
+    Raises SetupError where a view has no scope, or where what is described isn't served.
+    """
     app = Flask("metronome.web", static_folder=None)
-    # One more than is taken: werkzeug cuts a chunked body here without a word; so one that was cut can be told.
+    # Werkzeug cuts a chunked body at this length without a word. One byte more than is allowed shows that it was cut.
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes + 1
-    app.config["MAX_FORM_MEMORY_SIZE"] = settings.max_body_bytes
     app.url_map.merge_slashes = False
     app.url_map.strict_slashes = False
-    app.url_map.converters["item"] = tick.ItemConverter
     metrics = metrics or Metrics()
-    intake = Intake(settings, opened.spool, clock=clock)
-    doors = Doors(intake, Engine(opened.client, settings), settings, metrics, clock)
-    for dialect in DIALECTS:
-        app.register_blueprint(dialect.blueprint(doors))
-    app.register_blueprint(health.blueprint(settings, opened.spool, opened.client, metrics))
-    for blueprint in openapi.blueprints():
-        app.register_blueprint(blueprint)
+    engine = Engine(opened.client, settings)
+    doors = Doors(Intake(settings, opened.spool, clock=clock), engine, engine.ask, settings, metrics, clock)
     _answer_errors(app)
     _count_requests(app, metrics)
+    hosts.guard(app, settings)
+    for dialect in DIALECTS:
+        app.url_map.converters.update(dialect.converters)
+        app.register_blueprint(dialect.blueprint(doors))
+    rooms = (health.blueprint(settings, opened.spool, opened.client, metrics), front.blueprint(), *openapi.blueprints())
+    for blueprint in rooms:
+        app.register_blueprint(blueprint)
+    _check_scopes(app)
+    chapters = [Chapter(dialect.name, dialect.meaning, dialect.paths()) for dialect in DIALECTS]
+    app.extensions["openapi"] = openapi.describe(app, [*chapters, health.CHAPTER])
     return app
+
+
+def _check_scopes(app: Flask) -> None:
+    """Every route says who may call it; one that was forgotten would be open to everybody."""
+    for rule in app.url_map.iter_rules():
+        if not hasattr(app.view_functions[rule.endpoint], "scope"):
+            raise SetupError(
+                f"the route {rule.rule} says no scope: mark its view {rule.endpoint!r} with @needs(…) of wire/access.py"
+            )
 
 
 def _answer_errors(app: Flask) -> None:
@@ -72,22 +87,19 @@ def _answer_errors(app: Flask) -> None:
 
     @app.errorhandler(MetronomeError)
     def ours(error: MetronomeError) -> Response:
-        if error.status >= 500 and (unsaid := sparing.turn(error.message)) is not None:
+        if error.status >= 500 and (unsaid := sparing.turn(str(error))) is not None:
             extra = {"path": request.path, "unsaid": unsaid}
-            log.error(error.message, extra=extra, exc_info=error if error.status == 500 else None)
-        # What Elasticsearch said, and settings' names, are for the operator's log.
-        message = error.message if error.status != 500 else "the gateway can't answer this; its log says why"
-        body = error.body() if error.status != 500 else error_body(500, error.code, message)
-        response = _json(body, error.status)
-        if error.retry_after_s is not None:
-            response.headers["Retry-After"] = str(error.retry_after_s)
-        return response
+            log.error(str(error), extra=extra, exc_info=error if error.status == 500 else None)
+        if error.status != 500:
+            return error_answer(error)
+        # Names of settings, files and indices are the operator's.
+        return json_answer(error_body(500, error.code, "the gateway can't answer this; its log says why"), 500)
 
     @app.errorhandler(HTTPException)
     def http(error: HTTPException) -> Response:
         status = error.code or 500
         code = error.name.lower().replace(" ", "_").replace("'", "")
-        response = _json(error_body(status, code, _advice(error)), status)
+        response = json_answer(error_body(status, code, _advice(error)), status)
         allowed = error.get_response().headers.get("Allow")
         if allowed:
             response.headers["Allow"] = allowed
@@ -96,13 +108,13 @@ def _answer_errors(app: Flask) -> None:
     @app.errorhandler(ParseException)
     @app.errorhandler(ClientDisconnected)
     def cut(error: Exception) -> Response:
-        # A chunked body is read when it is asked for, and only then found to be none.
-        return _json(BadPayload("the body is cut short, or its chunks can't be read; send it again").body(), 400)
+        # gunicorn reads a chunked body only when the view asks for it, so a broken one is found this late.
+        return error_answer(BadPayload("the body is cut short, or its chunks can't be read; send it again"))
 
     @app.errorhandler(Exception)
     def unforeseen(error: Exception) -> Response:
         log.exception("unforeseen error", extra={"path": request.path})
-        return _json(
+        return json_answer(
             error_body(500, "internal_error", "something went wrong in the gateway; its log has the details"),
             500,
         )
@@ -116,10 +128,6 @@ def _advice(error: HTTPException) -> str:
     return error.description or error.name
 
 
-def _json(body: dict[str, Any], status: int) -> Response:
-    return Response(orjson.dumps(body), status, content_type="application/json")
-
-
 def _count_requests(app: Flask, metrics: Metrics) -> None:
     @app.before_request
     def start() -> None:
@@ -127,7 +135,7 @@ def _count_requests(app: Flask, metrics: Metrics) -> None:
 
     @app.after_request
     def count(response: Response) -> Response:
-        # The rule, not the path: labels must not grow with the ids that are asked for.
+        # The rule, not the path: otherwise every id that is asked for would add a series.
         route = request.url_rule.rule if request.url_rule else "none"
         metrics.requests.labels(route, str(response.status_code)).inc()
         metrics.request_seconds.labels(route).observe(time.perf_counter() - g.started)

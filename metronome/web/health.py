@@ -1,69 +1,93 @@
-"""Health for machines that watch: alive, ready, and figures for Prometheus."""
+"""Health for machines that watch: alive, ready, and figures for Prometheus.
+
+Looking changes nothing: no file is made, and no damaged one keeps the gateway from answering. These routes are open, so
+they say how things stand in words of our own. Which host refused what is in the log.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
+import sqlite3
+from pathlib import Path
 from typing import Any
 
-import orjson
 from elasticsearch import Elasticsearch
 from flask import Blueprint, Response
 
 from metronome import __version__
 from metronome.errors import MetronomeError
+from metronome.logs import Sparing
 from metronome.metrics import Metrics, exposition
 from metronome.settings import Settings
-from metronome.spool.quarantine import Quarantine
 from metronome.spool.spool import Spool
 from metronome.spool.status import backlog, drain_status
 from metronome.store.client import health
+from metronome.web.openapi import Chapter, plain
+from metronome.wire.access import needs
+from metronome.wire.request import json_answer
 
-#: Older than this, the oldest spooled event says that the drain lags.
+log = logging.getLogger("metronome.web")
+
+#: Where the oldest spooled event is older than this, the drain lags.
 LAG_S = 60
+
+CHAPTER = Chapter(
+    "health",
+    "How the gateway stands.",
+    {
+        "/healthz": {"get": plain("Whether the process answers", "It does")},
+        "/readyz": {"get": plain("Whether ticks are taken", "They are; `status` is ready or degraded")},
+        "/metrics": {"get": plain("Figures for Prometheus", "Text exposition format", "text/plain")},
+    },
+)
 
 
 def blueprint(settings: Settings, spool: Spool, client: Elasticsearch, metrics: Metrics) -> Blueprint:
+    """The routes /healthz, /readyz and /metrics."""
     routes = Blueprint("health", __name__)
-    quarantine = Quarantine(settings.spool_dir)
+    sparing = Sparing(every_s=60)
 
     @routes.get("/healthz")
+    @needs("public")
     def alive() -> Response:
-        return _json({"status": "alive", "version": __version__}, 200)
+        return json_answer({"status": "alive", "version": __version__})
 
     @routes.get("/readyz")
+    @needs("public")
     def ready() -> Response:
         """200 while ticks can be taken, which Elasticsearch isn't needed for; `status` says whether all is well."""
-        state = _state(settings, spool, client)
-        state["quarantined"] = quarantine.count()
-        return _json(state, 503 if state["status"] == "unready" else 200)
+        state = _state(settings, spool, _cluster(client, sparing))
+        return json_answer(state, 503 if state["status"] == "unready" else 200)
 
     @routes.get("/metrics")
+    @needs("read")
     def figures() -> Response:
-        waiting = backlog(settings.spool_dir)
-        drain = drain_status(settings.spool_dir)
-        gauges = {
-            "spool_requests": ("Requests on disk that wait for Elasticsearch", float(waiting.requests)),
-            "spool_events": ("Events on disk that wait for Elasticsearch", float(waiting.events)),
-            "spool_age_seconds": ("Age of the oldest waiting event", waiting.age_s),
-            "quarantine_events": ("Events that Elasticsearch refused for good", float(quarantine.count())),
-            "drain_running": ("1 while a drain empties the spools", float(bool(drain["running"]))),
-        }
+        gauges = _gauges(settings.spool_dir)
         return Response(exposition(metrics, gauges), content_type="text/plain; version=0.0.4; charset=utf-8")
 
     return routes
 
 
-def _state(settings: Settings, spool: Spool, client: Elasticsearch) -> dict[str, Any]:
+def _cluster(client: Elasticsearch, sparing: Sparing) -> str:
+    """The cluster's health: green, yellow, red, or why it isn't known in words that name no host."""
+    try:
+        return health(client, timeout_s=1)
+    except MetronomeError as error:
+        if sparing.turn(str(error)) is not None:
+            log.warning("Elasticsearch doesn't say how it is", extra={"problem": str(error)})
+        return error.message
+
+
+def _state(settings: Settings, spool: Spool, elasticsearch: str) -> dict[str, Any]:
     waiting = backlog(settings.spool_dir)
     drain = drain_status(settings.spool_dir)
     writable = spool.is_writable() and os.access(settings.spool_dir, os.W_OK)
-    try:
-        elasticsearch = health(client, timeout_s=1)
-    except MetronomeError as error:
-        elasticsearch = error.message
+    quarantined = quarantine_count(settings.spool_dir)
     well = elasticsearch in ("green", "yellow") and drain["running"] and not drain["trouble"] and waiting.age_s < LAG_S
     return {
-        "status": "unready" if not writable else "ready" if well else "degraded",
+        "status": "unready" if not writable else "ready" if well and quarantined is not None else "degraded",
         "spool": {
             "writable": writable,
             "requests": waiting.requests,
@@ -71,9 +95,44 @@ def _state(settings: Settings, spool: Spool, client: Elasticsearch) -> dict[str,
             "lag_s": round(waiting.age_s, 3),
         },
         "elasticsearch": elasticsearch,
-        "drain": {"running": drain["running"], "trouble": drain["trouble"]},
+        "drain": {"running": drain["running"], "trouble": _trouble(drain)},
+        "quarantined": "unreadable" if quarantined is None else quarantined,
     }
 
 
-def _json(body: dict[str, Any], status: int) -> Response:
-    return Response(orjson.dumps(body), status, content_type="application/json")
+def _trouble(drain: dict[str, Any]) -> str:
+    """What ails the drain. What it wrote down may be Elasticsearch's own words, which stay in its log."""
+    if "at" not in drain:  # no drain wrote anything down
+        return str(drain["trouble"])
+    return "the drain can't deliver just now; its log says why" if drain["trouble"] else ""
+
+
+def _gauges(spool_dir: Path) -> dict[str, tuple[str, float]]:
+    waiting = backlog(spool_dir)
+    drain = drain_status(spool_dir)
+    quarantined = quarantine_count(spool_dir)
+    gauges = {
+        "spool_requests": ("Requests on disk that wait for Elasticsearch", float(waiting.requests)),
+        "spool_events": ("Events on disk that wait for Elasticsearch", float(waiting.events)),
+        "spool_age_seconds": ("Age of the oldest waiting event", waiting.age_s),
+        "quarantine_readable": ("1 unless the quarantine's file is damaged", float(quarantined is not None)),
+        "drain_running": ("1 while a drain empties the spools", float(bool(drain["running"]))),
+    }
+    if quarantined is not None:
+        gauges["quarantine_events"] = ("Events that Elasticsearch refused for good", float(quarantined))
+    return gauges
+
+
+def quarantine_count(folder: Path) -> int | None:
+    """Events in the quarantine; None where its file can't be read. Where there is no file yet, none was refused."""
+    path = folder / "quarantine.db"
+    if not path.exists():
+        return 0
+    # Read-only: a file that was removed just now isn't made again. Without a log beside it, the file holds everything,
+    # and SQLite is told not to make the two files by which processes share one.
+    mode = "mode=ro" if path.with_name("quarantine.db-wal").exists() else "mode=ro&immutable=1"
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=1)) as db:
+            return int(db.execute("select count(*) from refused").fetchone()[0])
+    except sqlite3.Error:
+        return None

@@ -1,19 +1,27 @@
-"""The description of the HTTP interface, made from the dialects' marshmallow schemas, and a page to try it."""
+"""The description of the HTTP interface, put together from what dialects and rooms say of their routes.
+
+No dialect is known here by name. The scope of an operation is the mark of the view that serves it, so the description
+can't say another than the one that is asked for.
+"""
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
-from flask import Blueprint, Response
+from flask import Blueprint, Flask, Response, current_app
 from flask_swagger_ui import get_swaggerui_blueprint
 from marshmallow import Schema, fields
+from werkzeug.exceptions import HTTPException
 
 from metronome import __version__
-from metronome.dialects.tick import ReceiptSchema, TickSchema, TockQuerySchema, TockSchema
+from metronome.dialects import Paths, errors
+from metronome.errors import SetupError
+from metronome.wire.access import needs
+from metronome.wire.request import json_answer
 
 TRY = "/try"
 
@@ -31,108 +39,77 @@ class ErrorSchema(Schema):
     error = fields.Nested(ErrorDetailSchema)
 
 
-_ERRORS = {
-    400: "The body or a parameter can't be read",
-    404: "There is nothing here",
-    411: "No length was sent",
-    413: "The body, the batch or what it inflates to is too large",
-    415: "The media type or encoding isn't understood",
-    422: "Every event was refused; the receipt says why",
-    429: "Too many ticks from one address; Retry-After says when to return",
-    503: "The spool is full or Elasticsearch is away; Retry-After says when to return",
+_SECURITY = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "A key as `Authorization: Bearer mt_…`"},
+    "header": {"type": "apiKey", "in": "header", "name": "X-Api-Key", "description": "A key as `X-Api-Key`"},
+    "basic": {"type": "http", "scheme": "basic", "description": "Any user name, and a key as the password"},
 }
 
 
-@lru_cache(maxsize=1)
-def description() -> dict[str, Any]:
-    """The OpenAPI 3.1 document of everything that is served."""
-    spec = APISpec(
-        title="Metronome",
-        version=__version__,
-        openapi_version="3.1.0",
-        info={"description": "Post usage events as ticks, ask for an item's numbers as a tock."},
-        plugins=[MarshmallowPlugin()],
-    )
-    spec.components.schema("Error", schema=ErrorSchema)
-    spec.path("/tick", operations={"post": _tick()})
-    for path in ("/tock/{id}.json", "/tock/{id}", "/tocks/{id}"):
-        spec.path(path, operations={"get": _tock()})
-    spec.path("/healthz", operations={"get": _plain("Alive", "The process answers", "application/json")})
-    spec.path(
-        "/readyz",
-        operations={"get": {**_plain("Ready", "Ticks are taken; `status` is ready or degraded", "application/json")}},
-    )
-    spec.path(
-        "/metrics",
-        operations={"get": _plain("Figures for Prometheus", "Text exposition format", "text/plain")},
-    )
-    return spec.to_dict()
+@dataclass(frozen=True)
+class Chapter:
+    """The routes of one dialect or room, under one tag of the description."""
+
+    name: str
+    meaning: str
+    paths: Paths
 
 
-def _tick() -> dict[str, Any]:
-    event = {"schema": TickSchema}
-    return {
-        "summary": "Log one event or a batch",
-        "description": "A 202 means that every event not in `rejected` is on disk, fsynced.",
-        "parameters": [
-            {
-                "in": "query",
-                "name": "echo",
-                "schema": {"type": "boolean"},
-                "description": "Answer 200 with the records as they will be stored",
-            }
-        ],
-        "requestBody": {
-            "content": {
-                "application/json": {"schema": {"oneOf": [TickSchema, {"type": "array", "items": TickSchema}]}},
-                "application/x-ndjson": {"schema": {"type": "string"}},
-                "application/x-www-form-urlencoded": event,
-                "text/plain": {"schema": {"type": "string"}},
-            }
-        },
-        "responses": {
-            "202": {"description": "Accepted", "content": {"application/json": {"schema": ReceiptSchema}}},
-            "200": {
-                "description": "With `echo`: the record, or an array of records",
-                "content": {"application/json": event},
-            },
-            **_errors(400, 411, 413, 415, 422, 429, 503),
-        },
-    }
-
-
-def _tock() -> dict[str, Any]:
-    return {
-        "summary": "Views by date, downloads by format and referers of one item",
-        "parameters": [
-            {
-                "in": "path",
-                "name": "id",
-                "required": True,
-                "schema": {"type": "string"},
-                "description": "The item: any characters, slashes too",
-            },
-            {"in": "query", "schema": TockQuerySchema},
-        ],
-        "responses": {
-            "200": {
-                "description": "The item's numbers; empty maps for an unknown one",
-                "content": {"application/json": {"schema": TockSchema}},
-            },
-            "304": {"description": "Unchanged since the ETag sent as If-None-Match"},
-            **_errors(400, 404, 503),
-        },
-    }
-
-
-def _plain(summary: str, description: str, media_type: str) -> dict[str, Any]:
+def plain(summary: str, description: str, media_type: str = "application/json") -> dict[str, Any]:
+    """An operation that takes nothing and answers 200."""
     content = {media_type: {"schema": {"type": "string" if media_type.startswith("text") else "object"}}}
     return {"summary": summary, "responses": {"200": {"description": description, "content": content}}}
 
 
-def _errors(*statuses: int) -> dict[str, Any]:
-    schema = {"$ref": "#/components/schemas/Error"}
-    return {str(s): {"description": _ERRORS[s], "content": {"application/json": {"schema": schema}}} for s in statuses}
+def describe(app: Flask, chapters: list[Chapter]) -> dict[str, Any]:
+    """The OpenAPI 3.1 document. Raises SetupError where a described operation isn't served."""
+    spec = APISpec(
+        title="Metronome",
+        version=__version__,
+        openapi_version="3.1.0",
+        info={"description": "Usage events in, numbers out, over the Elasticsearch you already run."},
+        plugins=[MarshmallowPlugin()],
+    )
+    spec.components.schema("Error", schema=ErrorSchema)
+    for name, scheme in _SECURITY.items():
+        spec.components.security_scheme(name, scheme)
+    for chapter in chapters:
+        spec.tag({"name": chapter.name, "description": chapter.meaning})
+        for path, operations in chapter.paths.items():
+            spec.path(path, operations=dict(_with_scopes(app, chapter.name, path, operations)))
+    return spec.to_dict()
+
+
+def _with_scopes(
+    app: Flask, tag: str, path: str, operations: Mapping[str, Any]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    for method, operation in operations.items():
+        scope = scope_of(app, method, _example(path, operation))
+        if scope == "public":
+            yield method, {**operation, "tags": [tag], "security": []}
+            continue
+        # Any of the three ways to send a key will do. OpenAPI lets scopes stand beside any scheme since 3.1.
+        security = [{name: [scope]} for name in _SECURITY]
+        responses = {**operation["responses"], **errors(401, 403, 429)}
+        yield method, {**operation, "tags": [tag], "security": security, "responses": responses}
+
+
+def scope_of(app: Flask, method: str, path: str) -> str:
+    """The scope that the view asks for which serves this request."""
+    try:
+        endpoint, _ = app.url_map.bind("localhost").match(path, method=method.upper())
+    except HTTPException as error:
+        raise SetupError(f"{method.upper()} {path} is described, but not served ({error.name})") from error
+    view: Any = app.view_functions[endpoint]
+    return str(view.scope)
+
+
+def _example(path: str, operation: Mapping[str, Any]) -> str:
+    """The path with a value for each parameter: the `example` of its description, or 1."""
+    for parameter in operation.get("parameters", ()):
+        if parameter.get("in") == "path":
+            path = path.replace("{" + parameter["name"] + "}", str(parameter.get("example", 1)))
+    return path
 
 
 def blueprints() -> list[Blueprint]:
@@ -140,12 +117,14 @@ def blueprints() -> list[Blueprint]:
     routes = Blueprint("openapi", __name__)
 
     @routes.get("/openapi.json")
+    @needs("public")
     def document() -> Response:
-        return Response(
-            orjson.dumps(description()),
-            content_type="application/json",
-            headers={"Access-Control-Allow-Origin": "*"},
-        )
+        response = json_answer(current_app.extensions["openapi"])
+        response.headers["Access-Control-Allow-Origin"] = "*"
+        return response
 
     page = get_swaggerui_blueprint(TRY, "/openapi.json", config={"app_name": "Metronome"})
+
+    # The package declares its own view, which can be marked only once it stands in the application.
+    page.record_once(lambda state: needs("public")(state.app.view_functions[f"{page.name}.show"]) and None)
     return [routes, page]

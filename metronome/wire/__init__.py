@@ -1,4 +1,6 @@
-"""What every front door shares: from HTTP bytes to JSON values.
+"""What every front door shares.
 
 events.py    a body as events: inflating within limits, JSON, NDJSON, forms
+request.py   HTTP: a body within limits, answers in JSON, CORS, ETag
+access.py    who may call a route
 """

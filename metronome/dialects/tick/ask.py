@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import datetime
 from typing import Any
 
-import orjson
 from flask import Blueprint, Request, Response, request
 from marshmallow import Schema, ValidationError, fields, validate
 from werkzeug.routing import BaseConverter
@@ -17,6 +15,8 @@ from metronome.event.facts import referer_host
 from metronome.event.fields import DOWNLOAD, VIEW
 from metronome.periods import INTERVALS, Period, label, period, zone
 from metronome.query import Answer, AtLeast, Every, Has, Is, Item, Question
+from metronome.wire.access import needs
+from metronome.wire.request import cacheable
 
 INCLUDES = ("hits", "visitors", "robots", "errors", "geo")
 
@@ -154,6 +154,7 @@ class ItemConverter(BaseConverter):
 def add_routes(routes: Blueprint, doors: Doors) -> None:
     @routes.get("/tock/<item:item>")
     @routes.get("/tocks/<item:item>")
+    @needs("read")
     def tock(item: str) -> Response:
         item = item.removesuffix(".json")
         if not item:
@@ -167,7 +168,7 @@ def add_routes(routes: Blueprint, doors: Doors) -> None:
             if wanted["strict"]:
                 raise NotFound(f"no event of item {item[:100]!r} was ever counted")
             answers = [Answer() for _ in answers]
-        return _cacheable(from_answers(questions, answers, wanted))
+        return cacheable(from_answers(questions, answers, wanted))
 
 
 def _wanted(request: Request) -> dict[str, Any]:
@@ -184,13 +185,3 @@ def _wanted(request: Request) -> dict[str, Any]:
 
 def _has_range(questions: dict[str, Question]) -> bool:
     return questions["views"].period != Period()
-
-
-def _cacheable(body: dict[str, Any]) -> Response:
-    """JSON with an ETag over its content: who holds the same answer gets 304 and no body."""
-    data = orjson.dumps(body)
-    response = Response(data, content_type="application/json")
-    response.set_etag(hashlib.blake2b(data, digest_size=12).hexdigest())
-    response.headers["Cache-Control"] = "private, no-cache"
-    response.make_conditional(request)
-    return response

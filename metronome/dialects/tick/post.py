@@ -9,12 +9,14 @@ import limits
 import orjson
 from flask import Blueprint, Request, Response, request
 from marshmallow import EXCLUDE, Schema, fields
-from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from metronome.dialects import Doors
-from metronome.errors import BadPayload, LengthRequired, NothingAccepted, TooLarge, TooMany, error_body
+from metronome.errors import NothingAccepted, TooMany, error_body
 from metronome.intake import Receipt, Source
-from metronome.wire.events import Posted, from_pairs, inflate, read_events
+from metronome.wire.access import needs
+from metronome.wire.events import Posted, from_pairs
+from metronome.wire.request import json_answer, let_pages_call
+from metronome.wire.request import posted as read_posted
 
 NAME = "tick"
 
@@ -85,24 +87,17 @@ def to_events(posted: Posted, given: dict[str, Any], headers: dict[str, str]) ->
     return Posted([complete(event) for event in posted.events], posted.batch)
 
 
-CORS = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Retry-After"}
-
-_PREFLIGHT = {
-    **CORS,
-    "Access-Control-Allow-Methods": "POST, OPTIONS",
-    "Access-Control-Allow-Headers": "content-type, content-encoding, authorization",
-    "Access-Control-Max-Age": "86400",
-}
-
-
 def add_routes(routes: Blueprint, doors: Doors) -> None:
     rate = _rate_limit(doors.settings.rate_limit)
 
-    # Flask would answer OPTIONS by itself, and no browser would be let in.
+    let_pages_call(routes, "/tick")
+
     @routes.post("/tick", provide_automatic_options=False)
+    @needs("write")
     def tick() -> Response:
         rate()
-        posted, echo = _posted(request, doors)
+        echo = request.args.get("echo", "") not in ("", "0", "false")
+        posted = read_posted(request, doors.settings)
         given = from_pairs(list(request.args.items(multi=True)))
         given.pop("echo", None)
         headers = {} if posted.batch else _headers(request)
@@ -113,54 +108,6 @@ def add_routes(routes: Blueprint, doors: Doors) -> None:
         doors.metrics.spool_seconds.observe(time.perf_counter() - started)
         _count(doors, receipt)
         return _answer(receipt, posted.batch, echo)
-
-    @routes.route("/tick", methods=["OPTIONS"])
-    def preflight() -> Response:
-        return Response(status=204, headers=_PREFLIGHT)
-
-    @routes.after_request
-    def open_to_all_pages(response: Response) -> Response:
-        if request.path == "/tick":
-            response.headers.extend(CORS) if "Access-Control-Allow-Origin" not in response.headers else None
-        return response
-
-
-def _posted(request: Request, doors: Doors) -> tuple[Posted, bool]:
-    settings = doors.settings
-    echo = request.args.get("echo", "") not in ("", "0", "false")
-    length = request.content_length
-    if length is None and "chunked" not in request.headers.get("Transfer-Encoding", ""):
-        if not request.args:
-            raise LengthRequired("send a Content-Length, or Transfer-Encoding: chunked")
-        return Posted([{}], False), echo
-    too_large = TooLarge(f"the body is larger than {settings.max_body_bytes} bytes; send smaller batches")
-    if length is not None and length > settings.max_body_bytes:
-        raise too_large
-    try:
-        if request.mimetype == "multipart/form-data":
-            if request.files or not request.mimetype_params.get("boundary"):
-                raise BadPayload("a form has fields only, no files, and its Content-Type names a boundary")
-            event = from_pairs(list(request.form.items(multi=True)))
-            return Posted([event], False), echo
-        # Of a body of known length no more is read than that; werkzeug's stream for the others copies in small pieces.
-        body = request.get_data(cache=False) if length is None else request.input_stream.read(length)
-    except RequestEntityTooLarge:
-        raise too_large from None
-    except OSError:
-        raise ClientDisconnected from None
-    if len(body) > settings.max_body_bytes:
-        raise too_large
-    if length is not None and len(body) != length:
-        raise ClientDisconnected
-    body = inflate(
-        body,
-        request.headers.get("Content-Encoding", ""),
-        max_bytes=settings.max_body_bytes,
-        max_ratio=settings.max_inflation,
-    )
-    if not body and request.args:
-        return Posted([{}], False), echo
-    return read_events(body, request.headers.get("Content-Type", "")), echo
 
 
 def _headers(request: Request) -> dict[str, str]:
@@ -184,7 +131,7 @@ def _answer(receipt: Receipt, batch: bool, echo: bool) -> Response:
             f"no event was accepted; the first is refused for {where}{first['reason']}", receipt.as_dict()
         )
     if not echo:
-        return _json(orjson.dumps(receipt.as_dict()), 202)
+        return json_answer(receipt.as_dict(), 202)
     refusals = {row["index"]: row for row in receipt.rejected}
     records = [
         record
@@ -192,7 +139,7 @@ def _answer(receipt: Receipt, batch: bool, echo: bool) -> Response:
         else orjson.dumps(error_body(422, "refused", refusals[at]["reason"], refusals[at]["field"]))
         for at, record in enumerate(receipt.records)
     ]
-    return _json(b"[" + b",".join(records) + b"]" if batch else records[0], 200)
+    return json_answer(b"[" + b",".join(records) + b"]" if batch else records[0], 200)
 
 
 def _count(doors: Doors, receipt: Receipt) -> None:
@@ -204,10 +151,6 @@ def _count(doors: Doors, receipt: Receipt) -> None:
     for row in receipt.rejected:
         # Names come from clients: only those with a meaning become labels.
         metrics.refused.labels(NAME, row["field"] if row["field"] in TickSchema._declared_fields else "other").inc()
-
-
-def _json(data: bytes, status: int) -> Response:
-    return Response(data, status, content_type="application/json")
 
 
 def _rate_limit(rule: str) -> Any:

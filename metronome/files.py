@@ -1,0 +1,78 @@
+"""Locks between processes, and files that are never seen half written."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from pathlib import Path
+
+from metronome.errors import SetupError
+
+
+class Lock:
+    """An flock on a file: held until `release`, or until the process dies in whatever way.
+
+    The file holds the process id of the last holder, for messages; the lock itself is the kernel's.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: int | None = None
+
+    def take(self) -> bool:
+        """Take it if it is free; says whether it is ours now. Raises SetupError where there can't be such a file."""
+        try:
+            file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise SetupError(
+                f"METRONOME_HOME: {self.path} can't be written ({error.strerror}); mend that, or set another folder"
+            ) from error
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(file)
+            return False
+        # A full disk can't take the number; the lock holds all the same.
+        with contextlib.suppress(OSError):
+            os.ftruncate(file, 0)
+            os.write(file, str(os.getpid()).encode())
+        self._file = file
+        return True
+
+    def holder(self) -> str:
+        """The process that took it last, as text; `(unknown)` where the file doesn't say."""
+        try:
+            return self.path.read_text() or "(unknown)"
+        except (OSError, ValueError):
+            return "(unknown)"
+
+    @property
+    def held(self) -> bool:
+        return self._file is not None
+
+    def release(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def replace_file(path: Path, text: str, *, durable: bool = False) -> None:
+    """Write a small file so that a reader finds the old text or the new one, never a part. Only its user can read it.
+
+    With `durable` the new text is on disk when this returns: without, a power cut may bring the old one back. Raises
+    OSError; the old file is then untouched.
+    """
+    new = path.with_name(path.name + ".new")
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
+    new.replace(path)
+    if durable:
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

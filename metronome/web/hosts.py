@@ -1,0 +1,43 @@
+"""The name under which a request reaches the gateway: no page of another site may pass for it (DNS rebinding).
+
+Somebody whose machine runs a gateway opens the page of a stranger's site. The stranger then lets the site's name mean
+127.0.0.1. The browser takes the gateway for a part of that site, and lets the page read all that it answers. But the
+requests still carry the site's name as their Host.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from flask import Flask, request
+
+from metronome.errors import Misdirected
+from metronome.kinds import is_address, is_loopback
+from metronome.settings import Settings
+
+
+def guard(app: Flask, settings: Settings) -> None:
+    """Refuse requests for names other than localhost, METRONOME_BIND's and METRONOME_HOSTS.
+
+    Bound to another address than loopback, and without METRONOME_HOSTS, the gateway can't know its names: any is taken.
+    """
+    bound = settings.bind.rpartition(":")[0].lower()
+    names = {bound, *settings.hosts}
+    private = is_loopback(bound)
+    if not private and not settings.hosts:
+        return
+
+    @lru_cache(maxsize=1024)
+    def is_ours(host: str) -> bool:
+        name = host if host.endswith("]") else host.rpartition(":")[0] or host
+        # No name leads to an address in the Host: load balancers and probes write it so.
+        return is_loopback(name) or name.removesuffix(".") in names or (not private and is_address(name))
+
+    @app.before_request
+    def check() -> None:
+        # HTTP/1.0 has no such header; browsers don't speak it.
+        host = request.headers.get("Host", "")[:300]
+        if host and not is_ours(host.lower()):
+            raise Misdirected(
+                f"Host: {host[:100]!r} isn't a name of this gateway; add it to METRONOME_HOSTS if it is meant to be one"
+            )
