@@ -1,16 +1,18 @@
 """The facts of an event: what happened, in which format, on which item, and where from.
 
-They are *derived* from what was posted. Intake derives them once and stores them; for documents that never passed
-intake they are derived on reading.
+They are *derived* from what was posted, by the functions of DERIVATIONS and no others. Intake derives them once and
+stores them; for documents that never passed intake they are derived on reading.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from metronome.event.fields import DOWNLOAD, VIEW, Event
+from metronome.event import agents
+from metronome.event.fields import AGENT_NAMES, DOWNLOAD, VIEW, Event
 from metronome.event.memo import Memo
 
 #: Longest derived referer key, in characters; Lucene takes terms of 32,766 bytes at the most.
@@ -30,6 +32,74 @@ _FORMATS = {
     "application/x-gzip": "gz",
     "text/plain": "txt",
 }
+
+
+def derive(event: Event, *, shipped: bool) -> None:
+    """Add the facts of a raw event to it, in place; what was sent is kept. `shipped`: see `classify`."""
+    for derivation, calls in DERIVATIONS:
+        if calls is None or not calls.isdisjoint(event):
+            derivation(event, shipped)
+
+
+def judge_agent(event: Event, shipped: bool) -> None:
+    """Robot flags, browser and platform of the visitor's agent. The agent itself goes no further."""
+    found = None
+    for name in AGENT_NAMES:
+        agent = event.pop(name, None)
+        found = found or agent
+    if found:
+        for name, value in agents.judge(str(found)).items():
+            if name not in _SENT_FAMILIES or event.get(name) is None:
+                event[name] = value
+
+
+def name_event(event: Event, shipped: bool) -> None:
+    """`event`: as sent, else `view` or `download` by the contract's rule; `format` of a download that has none."""
+    name = event.get("event")
+    if name is None or name == "":
+        name = classify(event, shipped=shipped)
+        if name is not None:
+            event["event"] = name
+    if name == DOWNLOAD and not event.get("format"):
+        event["format"] = format_of(event)
+
+
+def derive_referer(event: Event, shipped: bool) -> None:
+    """`referer_page`: where the visitor came from, unless from the same host."""
+    page = referer_page_of(event)
+    if page:
+        event["referer_page"] = page
+
+
+Derivation = Callable[[Event, bool], None]
+
+#: What is derived, in order, each with the names that call for it: an event with none of them has nothing to derive.
+DERIVATIONS: tuple[tuple[Derivation, frozenset[str] | None], ...] = (
+    (judge_agent, frozenset(AGENT_NAMES)),
+    (name_event, None),
+    (derive_referer, frozenset(("referer", "extra.referer"))),
+)
+
+#: Every name that DERIVATIONS may set.
+DERIVED = frozenset(
+    (
+        "event",
+        "format",
+        "referer_page",
+        "browser",
+        "platform",
+        "is_robot",
+        "is_machine",
+        "robot_pattern",
+        "robot_list",
+    )
+)
+
+#: Every name that DERIVATIONS read.
+RAW = ("event", "format", "accept", "referer", "extra.referer", "url", "browser", "platform", *AGENT_NAMES)
+
+#: A visitor's agent doesn't override these where the client says them itself.
+_SENT_FAMILIES = frozenset(("browser", "platform"))
 
 
 def item_of(event: Event) -> Any:

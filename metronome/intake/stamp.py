@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from metronome.event import agents
-from metronome.event.facts import classify, format_of, referer_page_of
-from metronome.event.fields import AGENT_NAMES, DOWNLOAD, TIME_NAMES, Event
+from metronome.event.facts import DERIVATIONS, Derivation
+from metronome.event.fields import TIME_NAMES, Event
 from metronome.intake.settle import Refusal
 from metronome.periods import read_time, to_text
 
@@ -21,8 +20,6 @@ MAX_AHEAD = timedelta(hours=1)
 
 MAX_ITEM_BYTES = 512
 MAX_DISTINCT_ID = 200
-
-_AGENT = AGENT_NAMES[0]
 
 
 @dataclass(frozen=True)
@@ -81,28 +78,6 @@ def _read_any_time(event: Event, arrival: Arrival) -> None:
     event["@timestamp"] = arrival.at_text if clamped else to_text(moment)
 
 
-def judge_agent(event: Event, arrival: Arrival) -> None:
-    """Families and robot flags of the visitor's agent, which goes no further."""
-    agent = event.pop(_AGENT)
-    if agent:
-        verdict = agents.judge(str(agent))
-        if "browser" in event or "platform" in event:
-            verdict = {**verdict, **{name: event[name] for name in ("browser", "platform") if name in event}}
-        event.update(verdict)
-
-
-def name_event(event: Event, arrival: Arrival) -> None:
-    """`event`: as sent, else `view` or `download` by the contract's rule; `format` of a download that has none."""
-    name = event.get("event")
-    if name is None or name == "":
-        # A record of a shipper says so by the version of its format; a tick hasn't any.
-        name = classify(event, shipped="@version" in event)
-        if name is not None:
-            event["event"] = name
-    if name == DOWNLOAD and not event.get("format"):
-        event["format"] = format_of(event)
-
-
 def drop_version(event: Event, arrival: Arrival) -> None:
     """A shipper's `@version` has said what it says; what is stored has ours."""
     del event["@version"]
@@ -126,11 +101,13 @@ def check_person(event: Event, arrival: Arrival) -> None:
         raise Refusal(f"at most {MAX_DISTINCT_ID} characters", "distinct_id")
 
 
-def derive_referer(event: Event, arrival: Arrival) -> None:
-    """`referer_page`: where the visitor came from, unless from the same host."""
-    page = referer_page_of(event)
-    if page:
-        event["referer_page"] = page
+def derived(derivation: Derivation) -> Step:
+    """A step that derives facts. A record of a shipper says so by the version of its format; a tick hasn't any."""
+
+    def step(event: Event, arrival: Arrival) -> None:
+        derivation(event, "@version" in event)
+
+    return step
 
 
 Step = Callable[[Event, Arrival], None]
@@ -141,13 +118,11 @@ Plan = tuple[Step, ...]
 #: The steps in order, each with the names that call for it: an event with none of them doesn't take the step.
 STEPS: tuple[tuple[Step, frozenset[str] | None], ...] = (
     (place_in_time, None),
-    (judge_agent, frozenset((_AGENT,))),
-    (name_event, None),
+    *((derived(derivation), calls) for derivation, calls in DERIVATIONS),
     (drop_version, frozenset(("@version",))),
     (check_item("id"), frozenset(("id",))),
     (check_item("item_id"), frozenset(("item_id",))),
     (check_person, frozenset(("distinct_id",))),
-    (derive_referer, frozenset(("referer", "extra.referer"))),
 )
 
 
