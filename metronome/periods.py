@@ -15,8 +15,19 @@ from zoneinfo import ZoneInfo
 
 INTERVALS = ("hour", "day", "week", "month", "year")
 
-#: Intervals of which all are of one length where clocks never change.
-_STEPS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7)}
+#: Units of one length, whatever clocks do.
+_FIXED = {"second": timedelta(seconds=1), "minute": timedelta(minutes=1), "hour": timedelta(hours=1)}
+
+_DAY = timedelta(days=1)
+_HOUR = timedelta(hours=1)
+
+#: No two changes of a clock are closer together than this (tests/test_periods.py looks at every zone).
+_BETWEEN_CHANGES = timedelta(hours=6)
+
+#: Weeks are named by their first day; before this one it may lie before the calendar's first year.
+_FIRST = datetime(1, 1, 8, tzinfo=UTC)
+
+_UTC_ZONE = ZoneInfo("UTC")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -68,7 +79,11 @@ def to_ms(moment: datetime) -> int:
 
 
 def from_ms(ms: float) -> datetime:
-    return _EPOCH + timedelta(milliseconds=ms)
+    """The moment of a Unix time; one outside the calendar is its first or last moment."""
+    try:
+        return _EPOCH + timedelta(milliseconds=ms)
+    except OverflowError:
+        return _FIRST if ms < 0 else datetime.max.replace(tzinfo=UTC) - _DAY
 
 
 def zone(name: str) -> ZoneInfo:
@@ -94,6 +109,9 @@ def period(first: str | None, last: str | None, tz: ZoneInfo) -> Period:
     """
     start = _edge("from", first, tz, last=False) if first else None
     end = _edge("to", last, tz, last=True) if last else None
+    for name, text, edge in (("from", first, start), ("to", last, end)):
+        if edge is not None and edge < _FIRST:
+            raise ValueError(f"{name}: {text!r} is before the calendar's first whole week; write 1970-01-01 or later")
     if start and end and end <= start:
         raise ValueError(f"to: {last!r} is before from: {first!r}")
     return Period(start, end)
@@ -103,12 +121,14 @@ def _edge(name: str, text: str, tz: ZoneInfo, *, last: bool) -> datetime:
     try:
         if len(text) == 10:
             day = date.fromisoformat(text)
-            return midnight(day + timedelta(days=1) if last else day, tz)
+            return midnight(day + _DAY if last else day, tz)
         # A "+" that stands for itself in a query string arrives as a space.
         moment = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=tz)).astimezone(UTC)
+        moment = (moment if moment.tzinfo else moment.replace(tzinfo=tz)).astimezone(UTC)
+        moment.astimezone(tz)  # raises where the instant's local date lies outside the calendar
     except (ValueError, OverflowError):
         raise ValueError(f"{name}: {text[:40]!r} is not a date; write 2026-11-22 or 2026-11-22T09:30:00Z") from None
+    return moment
 
 
 def midnight(day: date, tz: ZoneInfo) -> datetime:
@@ -116,21 +136,161 @@ def midnight(day: date, tz: ZoneInfo) -> datetime:
     return datetime.combine(day, time.min, tz).astimezone(UTC)
 
 
+@dataclass(frozen=True)
+class Every:
+    """One bucket every `count` units of a time zone's calendar, with the edges that its clocks give.
+
+    Every("day")                                   every day, UTC
+    Every("week", tz=PARIS, week_start=6)          weeks that begin on Sunday in Paris
+    Every("minute", 10), Every("month", 3)         multiples, counted from `anchor`, a Monday
+
+    Hours, minutes and seconds are equal stretches of time from the anchor's midnight on; a single hour begins where
+    the zone's clocks show a full one.
+    """
+
+    unit: str
+    count: int = 1
+    tz: ZoneInfo = _UTC_ZONE
+    week_start: int = 0
+    anchor: date = date(2000, 1, 3)
+
+    @property
+    def step(self) -> timedelta | None:
+        """The length of all buckets, where they are of one length."""
+        if self.unit in _FIXED:
+            whole = self.unit != "hour" or self.count > 1 or self.tz.key == "UTC"
+            return _FIXED[self.unit] * self.count if whole else None
+        if self.tz.key == "UTC" and self.unit in ("day", "week"):
+            return _DAY * self.count * (7 if self.unit == "week" else 1)
+        return None
+
+    def start_of(self, moment: datetime) -> datetime:
+        """Start, in UTC, of the bucket that holds `moment`."""
+        if self.unit in _FIXED:
+            step = self.step
+            if step is None:
+                return _hour_of(moment, self.tz)
+            return moment.astimezone(UTC) - (moment - midnight(self.anchor, self.tz)) % step
+        local = moment.astimezone(self.tz)
+        start = midnight(self._first_day(local.date()), self.tz)
+        if local.fold:
+            # A clock set back over midnight shows an hour of the day before again; it belongs to the day already begun.
+            following = self.after(start)
+            return following if following <= moment else start
+        return start
+
+    def after(self, start: datetime) -> datetime:
+        """Start, in UTC, of the bucket after the one that starts at `start`."""
+        if self.unit in _FIXED:
+            return start + self.step if self.step else _hour_after(start, self.tz)
+        day = start.astimezone(self.tz).date()
+        if self.unit in ("day", "week"):
+            return midnight(day + _DAY * self.count * (7 if self.unit == "week" else 1), self.tz)
+        return midnight(_month(day, self.count * (12 if self.unit == "year" else 1)), self.tz)
+
+    def starts(self, first: datetime, last: datetime) -> Iterator[datetime]:
+        """Starts, ascending and in UTC, of all buckets from the one of `first` to the one of `last`."""
+        start = self.start_of(first)
+        step = self.step
+        hours = self.unit == "hour" and step is None
+        try:
+            while start <= last:
+                yield start
+                alike = _hours_alike(start, last, self.tz) if hours else ()
+                for following in alike:
+                    yield following
+                    start = following
+                start = start + step if step else self.after(start)
+        except (OverflowError, ValueError):  # the calendar ends with the year 9999
+            return
+
+    def label(self, start: datetime) -> str:
+        """`2026-11-22` (a day, a week's first day), `2026-11`, `2026`, `2026-11-22T09:00+01:00` (an hour)."""
+        local = start if self.tz.key == "UTC" else start.astimezone(self.tz)
+        if self.unit in _FIXED:
+            return local.isoformat(timespec="seconds" if self.unit == "second" else "minutes")
+        text = local.isoformat()[:10]
+        return text[:7] if self.unit == "month" else text[:4] if self.unit == "year" else text
+
+    def _first_day(self, day: date) -> date:
+        if self.unit in ("day", "week"):
+            days = self.count * (7 if self.unit == "week" else 1)
+            origin = self.anchor
+            if self.unit == "week":
+                origin -= _DAY * ((origin.weekday() - self.week_start) % 7)
+            return day - _DAY * ((day - origin).days % days)
+        months = self.count * (12 if self.unit == "year" else 1)
+        first = day.year * 12 + day.month - 1
+        return _month(day, -((first - self.anchor.year * 12) % months))
+
+
+def _month(day: date, further: int) -> date:
+    """First day of the month that is `further` months after the day's own."""
+    year, month = divmod(day.year * 12 + day.month - 1 + further, 12)
+    return date(year, month + 1, 1)
+
+
 def bucket_of(moment: datetime, interval: str, tz: ZoneInfo) -> datetime:
-    """Start, in UTC, of the bucket that holds `moment`."""
-    if interval == "hour":
-        # On the UTC line, at the zone's offset of the moment: the hour that a clock change repeats is two buckets.
-        offset = moment.astimezone(tz).utcoffset() or timedelta()
-        start = moment.astimezone(UTC) - (moment + offset - _EPOCH) % timedelta(hours=1)
-        # Where the clock changes by half an hour, it cuts an hour in two.
-        return start if start.astimezone(tz).utcoffset() == offset else _clock_change(start, moment, tz)
-    local = moment.astimezone(tz)
-    start = midnight(_first_day(local.date(), interval), tz)
-    if local.fold:
-        # A clock set back over midnight shows an hour of the day before again; it belongs to the day already begun.
-        following = next_bucket(start, interval, tz)
-        return following if following <= moment else start
-    return start
+    """Start, in UTC, of the hour, day, week, month or year that holds `moment`."""
+    return Every(interval, tz=tz).start_of(moment)
+
+
+def next_bucket(start: datetime, interval: str, tz: ZoneInfo) -> datetime:
+    """Start, in UTC, of the bucket after the one that starts at `start`."""
+    return Every(interval, tz=tz).after(start)
+
+
+def edges(first: datetime, last: datetime, interval: str, tz: ZoneInfo) -> Iterator[datetime]:
+    """Starts, ascending and in UTC, of all buckets from the one of `first` to the one of `last`."""
+    return Every(interval, tz=tz).starts(first, last)
+
+
+def label(start: datetime, interval: str, tz: ZoneInfo) -> str:
+    return Every(interval, tz=tz).label(start)
+
+
+def common_step(starts: list[datetime]) -> tuple[int, int]:
+    """`(step, offset)` in ms: the longest stretches of one length, cut at `offset`, of which none crosses a start.
+
+    Days of Paris are cut by steps of a day where its clocks don't change, of an hour where they do; days of Monrovia
+    before 1972, whose offset was -0:44:30, by steps of thirty seconds.
+    """
+    found = [to_ms(start) for start in starts]
+    step = math.gcd(*(ms - found[0] for ms in found[1:])) if len(found) > 1 else 0
+    step = step or 60_000
+    return step, found[0] % step
+
+
+def _hour_of(moment: datetime, tz: ZoneInfo) -> datetime:
+    # On the UTC line, at the zone's offset of the moment: the hour that a clock change repeats is two buckets.
+    offset = _offset(moment, tz)
+    start = moment.astimezone(UTC) - (moment + offset - _EPOCH) % _HOUR
+    # Where the clock changes by half an hour, it cuts an hour in two.
+    return start if _offset(start, tz) == offset else _clock_change(start, moment, tz)
+
+
+def _hour_after(start: datetime, tz: ZoneInfo) -> datetime:
+    following = _hour_of(start + _HOUR, tz)
+    while (earlier := _hour_of(following - timedelta(milliseconds=1), tz)) > start:
+        following = earlier
+    return following
+
+
+def _hours_alike(start: datetime, last: datetime, tz: ZoneInfo) -> Iterator[datetime]:
+    """The full hours after `start` up to the next clock change or `last`: no look at the zone for each of them."""
+    offset = _offset(start, tz)
+    if (start + offset - _EPOCH) % _HOUR:
+        return
+    sure = start
+    while sure < last and _offset(sure + _BETWEEN_CHANGES, tz) == offset:
+        sure += _BETWEEN_CHANGES
+    while start < sure and start + _HOUR <= last:
+        start += _HOUR
+        yield start
+
+
+def _offset(moment: datetime, tz: ZoneInfo) -> timedelta:
+    return moment.astimezone(tz).utcoffset() or timedelta()
 
 
 def _clock_change(before: datetime, after: datetime, tz: ZoneInfo) -> datetime:
@@ -144,52 +304,3 @@ def _clock_change(before: datetime, after: datetime, tz: ZoneInfo) -> datetime:
         else:
             low = middle
     return datetime.fromtimestamp(high, UTC)
-
-
-def next_bucket(start: datetime, interval: str, tz: ZoneInfo) -> datetime:
-    """Start, in UTC, of the bucket after the one that starts at `start`."""
-    if interval == "hour":
-        following = bucket_of(start + timedelta(hours=1), interval, tz)
-        while (earlier := bucket_of(following - timedelta(milliseconds=1), interval, tz)) > start:
-            following = earlier
-        return following
-    day = start.astimezone(tz).date()
-    if interval == "day":
-        return midnight(day + timedelta(days=1), tz)
-    if interval == "week":
-        return midnight(day + timedelta(days=7), tz)
-    if interval == "month":
-        return midnight((day.replace(day=1) + timedelta(days=31)).replace(day=1), tz)
-    return midnight(date(day.year + 1, 1, 1), tz)
-
-
-def edges(first: datetime, last: datetime, interval: str, tz: ZoneInfo) -> Iterator[datetime]:
-    """Starts, ascending and in UTC, of all buckets from the one of `first` to the one of `last`."""
-    start = bucket_of(first, interval, tz)
-    # UTC changes no clocks.
-    step = _STEPS.get(interval) if tz.key == "UTC" else None
-    while start <= last:
-        yield start
-        try:
-            start = start + step if step else next_bucket(start, interval, tz)
-        except (OverflowError, ValueError):  # the calendar ends with the year 9999
-            return
-
-
-def label(start: datetime, interval: str, tz: ZoneInfo) -> str:
-    """How a bucket is called: `2026-11-22` (day, and Monday of a week), `2026-11`, `2026`, `2026-11-22T09:00+01:00`."""
-    local = start if tz.key == "UTC" else start.astimezone(tz)
-    if interval == "hour":
-        return local.isoformat(timespec="minutes")
-    text = local.isoformat()[:10]
-    return text[:7] if interval == "month" else text[:4] if interval == "year" else text
-
-
-def _first_day(day: date, interval: str) -> date:
-    if interval == "week":
-        return day - timedelta(days=day.weekday())
-    if interval == "month":
-        return day.replace(day=1)
-    if interval == "year":
-        return day.replace(month=1, day=1)
-    return day

@@ -16,7 +16,7 @@ from werkzeug.routing import BaseConverter
 
 from metronome.intake import Intake
 from metronome.metrics import Metrics
-from metronome.query import Answer, Engine
+from metronome.query import Ask
 from metronome.settings import Settings
 
 #: OpenAPI path items: `{"/tick": {"post": {operation}}}`. A schema in it may be a marshmallow class.
@@ -28,8 +28,7 @@ class Doors:
     """What a dialect is given: the door in, the door out, and what it may know of the installation."""
 
     intake: Intake
-    engine: Engine
-    ask: Callable[..., list[Answer]]
+    ask: Ask
     settings: Settings
     metrics: Metrics
     clock: Callable[[], datetime]

@@ -56,6 +56,12 @@ FIELDS = (
     Field("format", "keyword", "Format of a download, such as `csv`."),
     Field("browser", "keyword", "Browser family, from the visitor's agent unless sent."),
     Field("platform", "keyword", "Operating system family, from the visitor's agent unless sent."),
+    Field(
+        "status",
+        "double",
+        "HTTP status of the answer; `/tock` counts errors by it. Text that is no number isn't indexed.",
+    ),
+    Field("country", "keyword", "Country of the visitor, as sent; `/tock` counts events by it."),
     Field("user_agent", "keyword", "The visitor's agent. Judged, then withheld: only its families are stored."),
     Field("received_at", "date", "When the gateway received it.", owned=True, searched=False),
     Field("dialect", "keyword", "Through which front door it came: `tick`.", owned=True, searched=False),

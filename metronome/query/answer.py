@@ -1,23 +1,73 @@
-"""What comes back of a question, as a frozen value."""
+"""What comes back of a question, as frozen values."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
+
+from metronome.event.fields import Event
+
+#: One value a grouping: the start of a bucket (UTC), a value as JSON has it (None: missing), a pair of bounds.
+Key = tuple[Any, ...]
+
+Number = int | float
+
+
+@dataclass(frozen=True)
+class Row:
+    """The measure of one group."""
+
+    key: Key
+    value: Number | None
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Counts in the order asked for: ascending bucket starts for `Every`, else largest first, ties by name.
+    """The measure by group, in order: buckets of time ascending, values largest first, ties by value.
 
-    `counts` has text keys (values, or "" for a total), `buckets` the starts of `Every` in UTC. `exact` is False where
-    Elasticsearch estimates (unique counts above 40,000).
+    Keys are typed: a status is 404, a flag is True. A measure of nothing is 0 for counts, uniques and sums,
+    else None. `complete` says of each bucket of time, empty ones too, whether it has ended. Where `exact` is False,
+    the figures are off by at most `error_bound`, or by what `ignored_values` can do: so many events have a value
+    that this question could not compare. The answer holds every event that was acknowledged before `watermark`.
     """
 
-    counts: dict[str, int] = field(default_factory=dict)
-    buckets: dict[datetime, int] = field(default_factory=dict)
+    rows: tuple[Row, ...] = ()
+    complete: Mapping[datetime, bool] = field(default_factory=dict)
     exact: bool = True
+    error_bound: Number = 0
+    ignored_values: int = 0
+    watermark: datetime | None = None
 
     @property
-    def total(self) -> int:
-        return sum(self.counts.values()) + sum(self.buckets.values())
+    def total(self) -> Number:
+        """The only figure of a question without groupings."""
+        return (self.rows[0].value or 0) if self.rows else 0
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was counted at all."""
+        return not any(row.value for row in self.rows)
+
+
+@dataclass(frozen=True)
+class Page:
+    """Events of a Listing, flat, each with `_id` and `_index`. `after` leads to the next page, None at the end."""
+
+    events: tuple[Event, ...]
+    after: Mapping[str, Any] | None
+    total: int
+
+
+@dataclass(frozen=True)
+class Property:
+    """A field: its types as JSON has them, in how many events, how many distinct values, first and last seen."""
+
+    name: str
+    types: tuple[str, ...]
+    events: int
+    values: int
+    exact: bool
+    first_seen: datetime | None
+    last_seen: datetime | None

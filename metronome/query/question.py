@@ -1,76 +1,136 @@
 """What can be asked, as frozen values. No server is needed to make or compare one.
 
-Question(where=(Item("home"), Is("event", "view")), by=Every("day"))          views by day
-Question(where=(Item("home"), Is("event", "download")), by="format")          downloads by format
-Question(where=(Item("home"),), unique="distinct_id")                         how many people
+Question(All(Item("home"), Is("event", "view"), PEOPLE), by=(Every("day"),))               views by day
+Question(All(Item("home"), Is("event", "download"), PEOPLE), by=(Values("format"),))       downloads by format
+Question(PEOPLE, Unique("distinct_id"), by=(Every("week"), Values("browser")))             people a week and browser
+
+Other kinds of questions (Listing, Known, Properties) are values beside this one; `ask` finds by the type of a
+question who answers it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from zoneinfo import ZoneInfo
+from typing import Any
 
-from metronome.periods import Period
-
-
-@dataclass(frozen=True)
-class Item:
-    """The event belongs to this item: `id` equals it, or `item_id` or `extra.item_id` where `id` is absent."""
-
-    id: str
+from metronome.periods import Every, Period
+from metronome.query.condition import PEOPLE, Condition
 
 
 @dataclass(frozen=True)
-class Is:
-    """The field equals the value exactly."""
-
-    field: str
-    value: str | bool
+class Count:
+    """How many events."""
 
 
 @dataclass(frozen=True)
-class Has:
-    """The field is there."""
+class Unique:
+    """How many distinct values of the field."""
 
     field: str
 
 
 @dataclass(frozen=True)
-class AtLeast:
-    """The field is a number of at least this."""
-
+class Sum:
     field: str
-    value: float
-
-
-Condition = Item | Is | Has | AtLeast
 
 
 @dataclass(frozen=True)
-class Every:
-    """One bucket an `interval` (hour, day, week, month, year), with edges in the question's time zone."""
+class Mean:
+    field: str
 
-    interval: str
+
+@dataclass(frozen=True)
+class Min:
+    field: str
+
+
+@dataclass(frozen=True)
+class Max:
+    field: str
+
+
+@dataclass(frozen=True)
+class Percentile:
+    """The smallest value with at least `percent` of the values at or below it (nearest rank), exactly."""
+
+    field: str
+    percent: int = 50
+
+
+Measure = Count | Unique | Sum | Mean | Min | Max | Percentile
+
+
+@dataclass(frozen=True)
+class Values:
+    """One group a value of the field; an event of several values is in each of their groups once.
+
+    Events without the field are in the group `None` where `missing` asks for it, else in none.
+    """
+
+    field: str
+    missing: bool = False
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """One group a range of a number, `low <= n < high`; None leaves that side open. Ranges may overlap."""
+
+    field: str
+    ranges: tuple[tuple[float | None, float | None], ...]
+
+
+Grouping = Every | Values | Ranges
 
 
 @dataclass(frozen=True)
 class Question:
-    """How many events meet all of `where` within `period`, grouped `by`.
+    """A measure of all events that meet `where` within `period`, for each combination of the groupings.
 
-    by = None             one total, under the key ""
-    by = Every("day")     one bucket a day, empty ones included
-    by = "format"         one bucket a value, all of them, largest first
+    by = ()                                  one total, under the key ()
+    by = (Every("day"),)                     one bucket a day, empty ones included, under (start,)
+    by = (Values("format"),)                 one group a value, all of them, largest first, under ("csv",)
+    by = (Every("day"), Values("format"))    one row for each that has events, under (start, "csv")
 
-    `unique` counts the distinct values of that field instead of events. Robots are left out unless `robots` is True
-    (only robots) or None (everybody).
+    Robots are left out by the default of `where`, a condition like any other.
     """
 
-    where: tuple[Condition, ...]
+    where: Condition = PEOPLE
+    measure: Measure = field(default_factory=Count)
+    by: tuple[Grouping, ...] = ()
     period: Period = Period()
-    by: Every | str | None = None
-    tz: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
-    unique: str | None = None
-    robots: bool | None = False
-    #: Where the period is open at its end: empty buckets go on up to this moment.
-    until: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Known:
+    """Whether any event ever met the condition."""
+
+    where: Condition
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The events themselves, by time. `after` is where the page before ended (`Page.after`)."""
+
+    where: Condition = PEOPLE
+    period: Period = Period()
+    limit: int = 100
+    newest_first: bool = True
+    after: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Properties:
+    """Which fields the events that meet `where` have."""
+
+    where: Condition = PEOPLE
+    period: Period = Period()
+
+
+def fields_of(question: Question) -> tuple[str, ...]:
+    """Every field that a question reads, each once, but for the time."""
+    names = list(question.where.fields())
+    if not isinstance(question.measure, Count):
+        names.append(question.measure.field)
+    names += [grouping.field for grouping in question.by if not isinstance(grouping, Every)]
+    return tuple(dict.fromkeys(name for name in names if name != "@timestamp"))

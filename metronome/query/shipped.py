@@ -1,105 +1,171 @@
 """Documents that Logstash or Fluentd wrote straight into Elasticsearch carry no derived facts; here they get them.
 
 A composite aggregation (complete, page by page) groups such documents by the raw fields that decide, and each group
-is put through the functions that intake uses. So both ways in give the same numbers.
+is put through `event.facts.derive`, as intake does with an event. So both ways in give the same numbers.
+
+    where      what reads no derived fact is asked of Elasticsearch; the rest is looked at in each group
+    measure    sums, least and greatest come with the group; values that must be kept apart are grouped by
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
 
-from metronome.event import agents
-from metronome.event.facts import classify, format_of, referer_page_of
-from metronome.event.fields import AGENT_NAMES, DOWNLOAD, Event
-from metronome.periods import bucket_of, from_ms
-from metronome.query.question import AtLeast, Every, Has, Is, Item, Question
-
-#: Facts that intake derives: a question that needs one of them can't be answered from raw documents by a plain filter.
-DERIVED = frozenset(("event", "format", "referer_page", "is_robot", "browser", "platform"))
-
-#: The raw fields they are derived from.
-_SOURCES = ("event", "format", "accept", "referer", "extra.referer", "url", *AGENT_NAMES)
+from metronome.event.facts import DERIVED, RAW, derive
+from metronome.event.fields import Event
+from metronome.periods import Every, common_step, from_ms
+from metronome.query.body import (
+    STAMPED,
+    Json,
+    Leg,
+    all_of,
+    bucket_starts,
+    is_calendar,
+    legs,
+    needs_values,
+    parts_of,
+    within,
+)
+from metronome.query.clause import clause
+from metronome.query.condition import All, AnyOf, Condition, Not, values_of
+from metronome.query.kinds import Kinds, as_sent
+from metronome.query.partial import Partial, keys_of
+from metronome.query.question import Count, Question
+from metronome.query.search import Indices, Search
 
 PAGE = 2000
 
 
 @dataclass(frozen=True)
-class Group:
-    """Raw documents alike in all that counts: one event that stands for `count`."""
+class Case:
+    """One search: what Elasticsearch is asked, the fields it groups by, and what is left to look at, by question."""
 
-    event: Event
-    at: datetime
-    count: int
-
-
-def sources(questions: tuple[Question, ...]) -> list[dict[str, Any]]:
-    """The composite aggregation's sources: raw fields, and time as fine as the questions need it."""
-    names = dict.fromkeys((*_SOURCES, *(name for question in questions for name in _plain_fields(question))))
-    found: list[dict[str, Any]] = [{name: {"terms": {"field": name, "missing_bucket": True}}} for name in names]
-    every = [(question.by, question.tz.key) for question in questions if isinstance(question.by, Every)]
-    if every:
-        whole_days = all(tz == "UTC" and by.interval != "hour" for by, tz in every)
-        # All zones since 1970 are a multiple of a quarter of an hour away from UTC.
-        step = "1d" if whole_days else "15m"
-        found.append({"@timestamp": {"date_histogram": {"field": "@timestamp", "fixed_interval": step}}})
-    return found
+    asked: Condition
+    fields: tuple[str, ...]
 
 
-def _plain_fields(question: Question) -> list[str]:
-    names = [c.field for c in question.where if not isinstance(c, Item)]
-    if isinstance(question.by, str):
-        names.append(question.by)
-    return [name for name in names if name not in DERIVED]
+def add(search: Search, questions: Sequence[Question], kinds: Kinds, indices: Indices, found: list[Partial]) -> None:
+    """Add what shipped documents say. Questions that need the same groups share their pages."""
+    cases: dict[Case, list[tuple[Leg, Condition, Partial]]] = {}
+    for question, partial in zip(questions, found, strict=True):
+        for leg in legs(question):
+            for asked, left in split(leg.question.where):
+                cases.setdefault(Case(asked, _fields(leg.question)), []).append((leg, left, partial))
+    for case, wanted in cases.items():
+        members = [leg.question for leg, _, _ in wanted]
+        for bucket in search.pages(body(case, members, kinds), indices):
+            event = as_event(bucket["key"], kinds)
+            for leg, left, partial in wanted:
+                if left.holds(event):
+                    _count(leg, event, bucket, partial)
 
 
-def group(bucket: dict[str, Any]) -> Group:
-    """One composite bucket as an event with its facts derived."""
-    key = dict(bucket["key"])
-    at = from_ms(key.pop("@timestamp", 0) or 0)
-    event: Event = {name: value for name, value in key.items() if value is not None}
-    agent = next((event[name] for name in AGENT_NAMES if event.get(name)), None)
-    if agent:
-        event.update(agents.judge(str(agent)))
-    name = event.get("event") or classify(event, shipped=True)
-    if name:
-        event["event"] = name
-    if name == DOWNLOAD:
-        event["format"] = format_of(event)
-    page = referer_page_of(event)
-    if page:
-        event["referer_page"] = page
-    return Group(event, at, int(bucket["doc_count"]))
+def split(where: Condition) -> Iterator[tuple[Condition, Condition]]:
+    """A condition as cases that exclude each other: what is asked of raw fields, what is left for derived facts.
+
+    All(Item("a"), Is("event", "view"))              one case: Item("a"), Is("event", "view")
+    AnyOf(Is("plan", "pro"), Is("event", "view"))    two: plan is pro, nothing left; it isn't, Is("event", "view")
+    """
+    parts = parts_of(where)
+    raw = [part for part in parts if _is_raw(part)]
+    left = All(*(part for part in parts if not _is_raw(part)))
+    mixed = next((part for part in _leaves(left) if _is_raw(part)), None)
+    if mixed is None:
+        yield All(*raw), left
+        return
+    for holds, assumed in ((True, mixed), (False, Not(mixed))):
+        for asked, rest in split(_with(left, mixed, All() if holds else AnyOf())):
+            yield All(*raw, assumed, *parts_of(asked)), rest
 
 
-def fits(question: Question, group: Group) -> bool:
-    """Whether the group's events meet the question (its item and period were asked of Elasticsearch already)."""
-    event = group.event
-    if question.robots is not None and bool(event.get("is_robot")) != question.robots:
-        return False
-    for condition in question.where:
-        # Item                     asked of Elasticsearch
-        # Is("event", "view")      text and flags compare as they are
-        # Has, AtLeast             on the raw value
-        if isinstance(condition, Is) and event.get(condition.field) != condition.value:
-            return False
-        if isinstance(condition, Has) and event.get(condition.field) is None:
-            return False
-        if isinstance(condition, AtLeast) and not _number(event.get(condition.field)) >= condition.value:
-            return False
-    return True
+def _is_raw(condition: Condition) -> bool:
+    names = list(condition.fields())
+    return bool(names) and DERIVED.isdisjoint(names)
 
 
-def key_of(question: Question, group: Group) -> datetime | str | None:
-    """The bucket of the question that the group falls into; None if it has no value there."""
-    if isinstance(question.by, Every):
-        return bucket_of(group.at, question.by.interval, question.tz)
-    if question.by is None:
-        return ""
-    value = group.event.get(question.by)
-    return None if value is None else str(value)
+def _leaves(condition: Condition) -> Iterator[Condition]:
+    if isinstance(condition, All | AnyOf):
+        for part in condition.parts:
+            yield from _leaves(part)
+    elif isinstance(condition, Not):
+        yield from _leaves(condition.part)
+    else:
+        yield condition
 
 
-def _number(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) else float("-inf")
+def _with(condition: Condition, leaf: Condition, known: Condition) -> Condition:
+    """The condition with `known` in the place of a leaf."""
+    if condition == leaf:
+        return known
+    if isinstance(condition, All | AnyOf):
+        return type(condition)(*(_with(part, leaf, known) for part in condition.parts))
+    return Not(_with(condition.part, leaf, known)) if isinstance(condition, Not) else condition
+
+
+def _fields(question: Question) -> tuple[str, ...]:
+    """The raw fields to group by beside RAW. Only those: an event of several values is in a group of each."""
+    names = [grouping.field for grouping in question.by if not isinstance(grouping, Every)]
+    if needs_values(question):
+        names.append(question.measure.field)  # type: ignore[union-attr]
+    return tuple(sorted({name for name in names if name not in DERIVED and name not in RAW}))
+
+
+def body(case: Case, questions: Sequence[Question], kinds: Kinds) -> Json:
+    """One page of the groups."""
+    names = [name for name in (*RAW, *case.fields) if kinds.of(name) not in ("none", "other") or name in RAW]
+    sources: list[Json] = [{name: {"terms": {"field": name, "missing_bucket": True}}} for name in names]
+    timed = [question for question in questions if any(isinstance(grouping, Every) for grouping in question.by)]
+    if timed:
+        sources.append({"@timestamp": {"date_histogram": {"field": "@timestamp", **_step(timed)}}})
+    query = all_of([clause(case.asked, kinds), *within(questions[0].period)], but=(STAMPED,))
+    by: Json = {"composite": {"size": PAGE, "sources": sources}}
+    measured = {_measured(question) for question in questions} - {None}
+    if measured:
+        by["aggs"] = {f"of {name}": {"stats": {"field": name}} for name in measured if kinds.of(str(name)) == "number"}
+    return {"size": 0, "track_total_hits": False, "query": query, "aggs": {"by": by}}
+
+
+def _step(questions: Sequence[Question]) -> Json:
+    """Steps of time of which none crosses an edge of any question's buckets."""
+    everies = {grouping for question in questions for grouping in question.by if isinstance(grouping, Every)}
+    if all(map(is_calendar, everies)):
+        return {"fixed_interval": "1h" if any(every.unit == "hour" for every in everies) else "1d"}
+    starts = {start for question in questions for start in bucket_starts(question)}
+    step, offset = common_step(sorted(starts))
+    return {"fixed_interval": f"{step}ms", "offset": f"{offset}ms"}
+
+
+def _measured(question: Question) -> str | None:
+    """The number that is added up, unless its values are grouped by anyway."""
+    if isinstance(question.measure, Count) or needs_values(question):
+        return None
+    return question.measure.field
+
+
+def as_event(key: Json, kinds: Kinds) -> Event:
+    """A group's key as the event it stands for, with its facts derived."""
+    event: Event = {
+        name: as_sent(value, kinds.of(name))
+        for name, value in key.items()
+        if value is not None and name != "@timestamp"
+    }
+    derive(event, shipped=True)
+    if "@timestamp" in key:
+        event["@timestamp"] = from_ms(key["@timestamp"])
+    return event
+
+
+def _count(leg: Leg, event: Event, bucket: Json, partial: Partial) -> None:
+    measure = leg.question.measure
+    for key in keys_of(leg.question, event):
+        tally = partial.at(leg.key(key))
+        tally.events += bucket["doc_count"]
+        if isinstance(measure, Count):
+            continue
+        numbers = bucket.get(f"of {measure.field}", {})
+        if numbers.get("count"):
+            tally.add_numbers(numbers["count"], numbers["sum"], numbers["min"], numbers["max"])
+        elif needs_values(leg.question):
+            for value in values_of(event, measure.field):
+                tally.add_value(measure, value, bucket["doc_count"])

@@ -5,6 +5,7 @@ The mapping can neither conflict nor explode (tried on 8.19.3 and 9.2.0, tests/t
     subobjects: false              a name with dots is a name; `p` and `p.b` live side by side
     date_detection: false          text that looks like a date stays text
     any number -> double           so the first integer doesn't forbid the first fraction
+    any number -> not coerced      the text "3" isn't the number 3
     any string, boolean -> keyword up to 1,024 characters; longer text is kept, only not indexed
     ignore_malformed               a property that changes type is kept, only not indexed in that document
     ignore_dynamic_beyond_limit    the 2,001st property is kept, only not indexed
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from elasticsearch_dsl import Boolean, Date, Document, Keyword, Long, MetaField
+from elasticsearch_dsl import Boolean, Date, Document, Double, Keyword, Long, MetaField
 from elasticsearch_dsl.field import Field as DslField
 
 from metronome.event.fields import FIELDS, Field
@@ -27,6 +28,12 @@ MAX_INDEXED_NAMED = 8191
 
 TOTAL_FIELDS = 2000
 
+#: Text is no number, even where it looks like one.
+_NUMBER = {"type": "double", "coerce": False}
+
+#: Flags are stored as text; `meta` tells a reader of the mapping that `true` was sent and not `"true"`.
+_TEXT = {"type": "keyword", "ignore_above": MAX_INDEXED}
+
 #: Logstash's own template for `logstash-*` has 200; ours must win where both are installed.
 PRIORITY = 250
 
@@ -37,6 +44,8 @@ def _dsl_field(field: Field) -> DslField:
         return Date(**options)
     if field.kind == "boolean":
         return Boolean(**options)
+    if field.kind == "double":
+        return Double(**options)
     if field.kind == "long":
         return Long(**options)
     return Keyword(ignore_above=MAX_INDEXED_NAMED, **options)
@@ -48,20 +57,10 @@ class UsageEvent(Document):
     class Meta:
         dynamic_templates = MetaField(
             [
-                {"integers": {"match_mapping_type": "long", "mapping": {"type": "double"}}},
-                {"numbers": {"match_mapping_type": "double", "mapping": {"type": "double"}}},
-                {
-                    "flags": {
-                        "match_mapping_type": "boolean",
-                        "mapping": {"type": "keyword", "ignore_above": MAX_INDEXED},
-                    }
-                },
-                {
-                    "texts": {
-                        "match_mapping_type": "string",
-                        "mapping": {"type": "keyword", "ignore_above": MAX_INDEXED},
-                    }
-                },
+                {"integers": {"match_mapping_type": "long", "mapping": _NUMBER}},
+                {"numbers": {"match_mapping_type": "double", "mapping": _NUMBER}},
+                {"flags": {"match_mapping_type": "boolean", "mapping": {**_TEXT, "meta": {"kind": "flag"}}}},
+                {"texts": {"match_mapping_type": "string", "mapping": {**_TEXT, "meta": {"kind": "text"}}}},
             ]
         )
         date_detection = MetaField(False)

@@ -18,7 +18,7 @@ from metronome.errors import BadPayload, MetronomeError, SetupError, error_body
 from metronome.intake import Intake
 from metronome.logs import Sparing
 from metronome.metrics import Metrics
-from metronome.query import Engine
+from metronome.query import open_door
 from metronome.settings import Settings
 from metronome.spool.spool import Spool
 from metronome.web import front, health, hosts, openapi
@@ -56,8 +56,8 @@ def create_app(
     app.url_map.merge_slashes = False
     app.url_map.strict_slashes = False
     metrics = metrics or Metrics()
-    engine = Engine(opened.client, settings)
-    doors = Doors(Intake(settings, opened.spool, clock=clock), engine, engine.ask, settings, metrics, clock)
+    ask = open_door(opened.client, settings, clock)
+    doors = Doors(Intake(settings, opened.spool, clock=clock), ask, settings, metrics, clock)
     _answer_errors(app)
     _count_requests(app, metrics)
     hosts.guard(app, settings)

@@ -16,7 +16,7 @@ from werkzeug.routing import BaseConverter
 from metronome.dialects import Dialect, Doors, Paths, errors
 from metronome.errors import BadPayload
 from metronome.intake import Source
-from metronome.query import Is, Item, Question
+from metronome.query import All, Is, Item, Question
 from metronome.wire.access import needs
 from metronome.wire.request import body, cacheable, json_answer
 
@@ -44,7 +44,7 @@ def to_event(song: str, hum: dict[str, Any]) -> dict[str, Any]:
 
 
 def to_question(song: str) -> Question:
-    return Question((Item(song), Is("event", "hum")), robots=None)
+    return Question(All(Item(song), Is("event", "hum")))
 
 
 def blueprint(doors: Doors) -> Blueprint:

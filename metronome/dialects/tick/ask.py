@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from flask import Blueprint, Request, Response, request
@@ -13,8 +12,22 @@ from metronome.dialects import Doors
 from metronome.errors import BadQuestion, NotFound
 from metronome.event.facts import referer_host
 from metronome.event.fields import DOWNLOAD, VIEW
-from metronome.periods import INTERVALS, Period, label, period, zone
-from metronome.query import Answer, AtLeast, Every, Has, Is, Item, Question
+from metronome.periods import INTERVALS, Every, Period, period, zone
+from metronome.query import (
+    PEOPLE,
+    ROBOTS,
+    All,
+    Answer,
+    Between,
+    Condition,
+    Has,
+    Is,
+    Item,
+    Known,
+    Question,
+    Unique,
+    Values,
+)
 from metronome.wire.access import needs
 from metronome.wire.request import cacheable
 
@@ -68,32 +81,29 @@ class TockSchema(Schema):
     )
 
 
-def to_questions(item: str, wanted: dict[str, Any], now: datetime) -> dict[str, Question]:
+def to_questions(item: str, wanted: dict[str, Any]) -> dict[str, Question]:
     """The questions behind one tock, by the block of the answer; raises BadQuestion."""
     try:
         tz = zone(wanted["tz"])
         when = period(wanted["first"], wanted["last"], tz)
     except ValueError as error:
         raise BadQuestion(str(error)) from None
-    every = Every(wanted["interval"])
-    until = now if when.start is not None and when.start <= now else None
+    by_date = (Every(wanted["interval"], tz=tz),)
 
-    def question(
-        *where: Any, by: Every | str | None = None, unique: str | None = None, robots: bool | None = False
-    ) -> Question:
-        return Question((Item(item), *where), when, by, tz, unique, robots, until)
+    def question(*where: Condition, by: Any = (), **more: Any) -> Question:
+        return Question(All(Item(item), *where), by=by, period=when, **more)
 
     questions = {
-        "views": question(Is("event", VIEW), by=every),
-        "downloads": question(Is("event", DOWNLOAD), by="format"),
-        "referers": question(Has("referer_page"), by="referer_page"),
+        "views": question(Is("event", VIEW), PEOPLE, by=by_date),
+        "downloads": question(Is("event", DOWNLOAD), PEOPLE, by=(Values("format"),)),
+        "referers": question(Has("referer_page"), PEOPLE, by=(Values("referer_page"),)),
     }
     further = {
-        "hits": question(by=every, robots=None),
-        "visitors": question(unique="distinct_id"),
-        "robots": question(Is("event", VIEW), by=every, robots=True),
-        "errors": question(AtLeast("status", 400), by="status"),
-        "geo": question(by="country"),
+        "hits": question(by=by_date),
+        "visitors": question(PEOPLE, measure=Unique("distinct_id")),
+        "robots": question(Is("event", VIEW), ROBOTS, by=by_date),
+        "errors": question(Between("status", gte=400), PEOPLE, by=(Values("status"),)),
+        "geo": question(PEOPLE, by=(Values("country"),)),
     }
     for name in filter(None, (name.strip() for name in wanted["include"].split(","))):
         if name not in further:
@@ -107,12 +117,12 @@ def from_answers(questions: dict[str, Question], answers: list[Answer], wanted: 
     body: dict[str, Any] = {}
     left_out: dict[str, int] = {}
     for (name, question), answer in zip(questions.items(), answers, strict=True):
-        if isinstance(question.by, Every):
-            body[name] = _by_date(answer, question)
-        elif question.by is None:
-            body[name] = {"count": answer.counts.get("", 0), "exact": answer.exact}
+        if not question.by:
+            body[name] = {"count": answer.total, "exact": answer.exact}
+        elif isinstance(question.by[0], Every):
+            body[name] = {question.by[0].label(row.key[0]): row.value for row in reversed(answer.rows)}
         else:
-            rows = _folded(name, answer.counts, wanted["referers"])
+            rows = _folded(name, answer, wanted["referers"])
             limit = wanted["limit"]
             if limit and len(rows) > limit:
                 left_out[name] = sum(list(rows.values())[limit:])
@@ -124,23 +134,16 @@ def from_answers(questions: dict[str, Question], answers: list[Answer], wanted: 
     return body
 
 
-def _by_date(answer: Answer, question: Question) -> dict[str, int]:
-    assert isinstance(question.by, Every)
-    interval = question.by.interval
-    return {label(start, interval, question.tz): count for start, count in reversed(answer.buckets.items())}
-
-
-def _folded(block: str, counts: dict[str, int], referers: str) -> dict[str, int]:
-    """Rows that are one to the reader: formats by their lower case, referers by host if asked, statuses as `404`."""
+def _folded(block: str, answer: Answer, referers: str) -> dict[str, int]:
+    """Rows that are one to the reader: formats by their lower case, referers by host if asked."""
     folded: dict[str, int] = {}
-    for key, count in counts.items():
+    for row in answer.rows:
+        key = str(row.key[0])
         if block == "referers" and referers == "host":
             key = referer_host(key)
         elif block == "downloads":
             key = key.lower()
-        elif block == "errors":
-            key = key.removesuffix(".0")
-        folded[key] = folded.get(key, 0) + count
+        folded[key] = folded.get(key, 0) + int(row.value or 0)
     return dict(sorted(folded.items(), key=lambda row: (-row[1], row[0])))
 
 
@@ -160,11 +163,11 @@ def add_routes(routes: Blueprint, doors: Doors) -> None:
         if not item:
             raise NotFound("an item's id is missing; ask for /tock/ID.json")
         wanted = _wanted(request)
-        questions = to_questions(item, wanted, doors.clock())
-        answers = doors.engine.ask(*questions.values())
-        empty = not any(answer.total for answer in answers)
+        questions = to_questions(item, wanted)
+        answers = doors.ask(*questions.values())
+        empty = all(answer.empty for answer in answers)
         # Zeros for a quiet week of an item that there is, empty maps for one that there isn't.
-        if empty and (wanted["strict"] or _has_range(questions)) and not doors.engine.is_known((Item(item),)):
+        if empty and (wanted["strict"] or _has_range(questions)) and not doors.ask(Known(Item(item)))[0]:
             if wanted["strict"]:
                 raise NotFound(f"no event of item {item[:100]!r} was ever counted")
             answers = [Answer() for _ in answers]

@@ -1,0 +1,262 @@
+"""A question as the JSON of a search: pure, so that tests compare whole bodies.
+
+What all questions of a search have in common is its query; each question is a filter with its own aggregation:
+
+    by = ()                              a filter; its count, or `stats` of the measured number
+    by = (Every("day"),)                 buckets of time
+    by = (Values("format"),)             `terms`, the first ten thousand
+    anything else                        `composite`, complete page by page: groupings, and the measured values
+                                         where a set of them is needed (unique, percentile)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import lru_cache
+from itertools import islice, pairwise, product
+from typing import Any
+
+from metronome.errors import BadQuestion
+from metronome.event.facts import DERIVED
+from metronome.periods import INTERVALS, Every, Period, common_step, to_ms
+from metronome.query.clause import clause, unreadable
+from metronome.query.condition import All, AnyOf, Between, Condition, Has, Not
+from metronome.query.kinds import WHOLE, Kinds
+from metronome.query.partial import EXACT_UNIQUES
+from metronome.query.question import Count, Grouping, Percentile, Question, Ranges, Unique, Values, fields_of
+
+Json = dict[str, Any]
+
+#: Values a terms aggregation gives at once; one with more is paged.
+TERMS = 10_000
+
+#: Rows of a composite aggregation at once.
+PAGE = 5_000
+
+#: Buckets of time in one answer; Elasticsearch's own limit is 65,536.
+MAX_BUCKETS = 50_000
+
+#: What passed our intake; the rest was shipped.
+STAMPED: Json = {"exists": {"field": "received_at"}}
+
+
+@dataclass(frozen=True)
+class Leg:
+    """A question, or of one by ranges the part of one combination of them, which `ranges` names."""
+
+    question: Question
+    asked: tuple[Grouping, ...] = ()
+    ranges: tuple[tuple[float | None, float | None], ...] = ()
+
+    def key(self, values: Sequence[Any]) -> tuple[Any, ...]:
+        """The key of a group of the question, from the values of the leg's own groupings."""
+        if not self.ranges:
+            return tuple(values)
+        others, ranges = iter(values), iter(self.ranges)
+        return tuple(next(ranges) if isinstance(grouping, Ranges) else next(others) for grouping in self.asked)
+
+
+def legs(question: Question) -> tuple[Leg, ...]:
+    by = tuple(grouping for grouping in question.by if not isinstance(grouping, Ranges))
+    ranged = [grouping for grouping in question.by if isinstance(grouping, Ranges)]
+    if not ranged:
+        return (Leg(question),)
+    found = []
+    for chosen in product(*(grouping.ranges for grouping in ranged)):
+        bounds = [Between(g.field, gte=low, lt=high) for g, (low, high) in zip(ranged, chosen, strict=True)]
+        narrowed = replace(question, by=by, where=All(question.where, *bounds))
+        found.append(Leg(narrowed, question.by, chosen))
+    return tuple(found)
+
+
+def search_body(questions: Sequence[Question], kinds: Kinds) -> Json:
+    """The one search that answers all questions of one period, or the first pages of it."""
+    common = common_parts(questions)
+    own = tuple(_without(question, common) for question in questions)
+    aggs = (_remembered if all(q.period == Period() for q in own) else _aggregations)(own, kinds)
+    return {
+        "size": 0,
+        "track_total_hits": False,
+        "query": all_of([clause(part, kinds) for part in common] + within(questions[0].period)),
+        "aggs": aggs,
+    }
+
+
+def page_body(question: Question, kinds: Kinds, after: Json | None = None, *, estimate: bool = False) -> Json:
+    """One page of a question's rows."""
+    query = all_of([STAMPED, clause(question.where, kinds), *within(question.period)])
+    by = rows(question, kinds, estimate=estimate)
+    if after is not None:
+        by["composite"]["after"] = after
+    return {"size": 0, "track_total_hits": False, "query": query, "aggs": {"by": by}}
+
+
+def rows(question: Question, kinds: Kinds, *, estimate: bool = False) -> Json:
+    """The composite aggregation of a question; with `estimate` its uniques are counted by Elasticsearch."""
+    sources: list[Json] = []
+    for number, grouping in enumerate(question.by):
+        assert not isinstance(grouping, Ranges)
+        sources.append({f"by{number}": _source(grouping, question, kinds)})
+    if needs_values(question) and not estimate:
+        assert not isinstance(question.measure, Count)
+        sources.append({"value": {"terms": {"field": question.measure.field, "missing_bucket": True}}})
+    found: Json = {"composite": {"size": PAGE, "sources": sources}}
+    measured = _measured(question, kinds, estimate=estimate)
+    return {**found, "aggs": {"of": measured}} if measured else found
+
+
+def needs_values(question: Question) -> bool:
+    return isinstance(question.measure, Unique | Percentile)
+
+
+def is_paged(question: Question) -> bool:
+    """Whether it is answered by pages of rows from the start."""
+    plain = all(isinstance(g, Every) or (isinstance(g, Values) and not g.missing) for g in question.by)
+    return needs_values(question) or len(question.by) > 1 or not plain
+
+
+def common_parts(questions: Sequence[Question]) -> list[Condition]:
+    """What all questions ask that holds for raw documents as well: none of it reads a derived fact."""
+    first, *others = (parts_of(question.where) for question in questions)
+    return [part for part in first if DERIVED.isdisjoint(part.fields()) and all(part in parts for parts in others)]
+
+
+def parts_of(where: Condition) -> list[Condition]:
+    """Conditions that all must hold: those of an All, and of the Alls inside it."""
+    if isinstance(where, All):
+        return [inner for part in where.parts for inner in parts_of(part)]
+    return [where]
+
+
+def all_of(filters: list[Json], *, but: tuple[Json, ...] = ()) -> Json:
+    """The query that meets every filter, and none of `but`."""
+    return {"bool": {"filter": filters, "must_not": list(but)}}
+
+
+def within(period: Period) -> list[Json]:
+    """The period as a range of time; nothing where it is open on both sides."""
+    bounds: Json = {}
+    if period.start is not None:
+        bounds["gte"] = to_ms(period.start)
+    if period.end is not None:
+        bounds["lt"] = to_ms(period.end)
+    return [{"range": {"@timestamp": {**bounds, "format": "epoch_millis"}}}] if bounds else []
+
+
+def compared(question: Question) -> list[str]:
+    """The fields a question compares of which not every value may be indexed."""
+    # Whether a field is there is known of every value, indexed or not.
+    names = fields_of(replace(question, where=_but_has(question.where)))
+    return [name for name in names if name not in WHOLE]
+
+
+def _but_has(where: Condition) -> Condition:
+    if isinstance(where, All | AnyOf):
+        return All(*map(_but_has, where.parts))
+    if isinstance(where, Not):
+        return _but_has(where.part)
+    return All() if isinstance(where, Has) else where
+
+
+def _without(question: Question, common: list[Condition]) -> Question:
+    # The period stays only where edges of buckets are made of it: bodies without one are the same for every item.
+    own = [part for part in parts_of(question.where) if part not in common]
+    period = question.period if needs_edges(question) else Period()
+    return replace(question, where=All(*own), period=period)
+
+
+def _aggregations(questions: tuple[Question, ...], kinds: Kinds) -> Json:
+    """An aggregation a question, for questions that are left with the conditions of their own."""
+    stamped: Json = {}
+    aggs: Json = {}
+    for number, question in enumerate(questions):
+        for part, leg in enumerate(legs(question)):
+            stamped[f"q{number}.{part}"] = _of_leg(leg.question, kinds)
+        unseen = unreadable(question, compared(question), kinds)
+        if unseen:
+            aggs[f"ignored{number}"] = {"filter": unseen}
+    aggs["stamped"] = {"filter": STAMPED, "aggs": stamped}
+    aggs["shipped"] = {"filter": all_of([], but=(STAMPED,))}
+    return aggs
+
+
+#: Callers must not change what it gives.
+_remembered = lru_cache(maxsize=256)(_aggregations)
+
+
+def _of_leg(question: Question, kinds: Kinds) -> Json:
+    found: Json = {"filter": clause(question.where, kinds)}
+    if is_paged(question):
+        return {**found, "aggs": {"by": rows(question, kinds)}}
+    measured = _measured(question, kinds)
+    if not question.by:
+        return {**found, "aggs": {"of": measured}} if measured else found
+    by = _grouping(question, kinds)
+    if measured:
+        by["aggs"] = {"of": measured}
+    return {**found, "aggs": {"by": by}}
+
+
+def _measured(question: Question, kinds: Kinds, *, estimate: bool = False) -> Json | None:
+    measure = question.measure
+    if isinstance(measure, Count) or (needs_values(question) and not estimate):
+        return None
+    if isinstance(measure, Unique):
+        return {"cardinality": {"field": measure.field, "precision_threshold": EXACT_UNIQUES}}
+    # Of text there are no numbers to add up.
+    return {"stats": {"field": measure.field}} if kinds.of(measure.field) == "number" else None
+
+
+def _grouping(question: Question, kinds: Kinds) -> Json:
+    grouping = question.by[0]
+    if isinstance(grouping, Values):
+        return {"terms": {"field": grouping.field, "size": TERMS}}
+    assert isinstance(grouping, Every)
+    # Every("day"), UTC              a calendar histogram, whose edges can't be wrong without clock changes
+    # Every("day"), another zone     edges from zoneinfo: Elasticsearch's own bucketing has been wrong around clock
+    #                                changes (elastic/elasticsearch#126551, #107204). As equal steps that cross none
+    #                                of the edges where there are few steps, else as explicit ranges.
+    if is_calendar(grouping):
+        return {"date_histogram": {**_source(grouping, question, kinds)["date_histogram"], "min_doc_count": 1}}
+    starts = bucket_starts(question)
+    step, _ = common_step(starts)
+    if (to_ms(starts[-1]) - to_ms(starts[0])) // step <= 2 * len(starts):
+        return {"date_histogram": {**_source(grouping, question, kinds)["date_histogram"], "min_doc_count": 1}}
+    ranges: list[Json] = [{"from": to_ms(start), "to": to_ms(end)} for start, end in pairwise(starts)]
+    ranges.append({"from": to_ms(starts[-1])})  # the period ends it
+    return {"date_range": {"field": "@timestamp", "format": "epoch_millis", "ranges": ranges}}
+
+
+def _source(grouping: Any, question: Question, kinds: Kinds) -> Json:
+    if isinstance(grouping, Values):
+        return {"terms": {"field": grouping.field, "missing_bucket": True}}
+    if is_calendar(grouping):
+        return {"date_histogram": {"field": "@timestamp", "calendar_interval": grouping.unit}}
+    step, offset = common_step(bucket_starts(question))
+    return {"date_histogram": {"field": "@timestamp", "fixed_interval": f"{step}ms", "offset": f"{offset}ms"}}
+
+
+def is_calendar(every: Every) -> bool:
+    """Whether Elasticsearch's own calendar can't be wrong: single units of UTC, weeks from Monday."""
+    return every.tz.key == "UTC" and every.count == 1 and every.week_start == 0 and every.unit in INTERVALS
+
+
+def needs_edges(question: Question) -> bool:
+    return any(isinstance(grouping, Every) and not is_calendar(grouping) for grouping in question.by)
+
+
+def bucket_starts(question: Question) -> list[datetime]:
+    """Starts of all buckets of a question that has both ends; raises BadQuestion where there are too many."""
+    every = next(grouping for grouping in question.by if isinstance(grouping, Every))
+    period = question.period
+    assert period.start is not None and period.end is not None
+    starts = list(islice(every.starts(period.start, period.end - timedelta(milliseconds=1)), MAX_BUCKETS + 1))
+    if len(starts) > MAX_BUCKETS:
+        raise too_many_buckets()
+    return starts
+
+
+def too_many_buckets() -> BadQuestion:
+    return BadQuestion("more buckets of time than one answer holds; narrow from and to, or take a longer interval")

@@ -1,0 +1,186 @@
+"""A condition as a clause of Elasticsearch's query language, by the kinds that its fields have in the index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+
+from metronome.periods import read_time, to_ms
+from metronome.query.condition import (
+    All,
+    AnyOf,
+    Between,
+    Condition,
+    Contains,
+    Has,
+    In,
+    Item,
+    Not,
+    Outside,
+    StartsWith,
+    is_number,
+)
+from metronome.query.kinds import TEXTS, Kinds
+from metronome.query.question import Count, Question, Ranges, Unique
+
+Json = dict[str, Any]
+
+NOTHING: Json = {"match_none": {}}
+
+#: A number as JSON writes it: so it stands in a keyword where text came first that day.
+_NUMBER = "-?[0-9]+(\\.[0-9]+)?([eE][-+]?[0-9]+)?"
+
+
+def clause(condition: Condition, kinds: Kinds) -> Json:
+    """The JSON of a condition."""
+    return _CLAUSES[type(condition)](condition, kinds)
+
+
+def _any(clauses: list[Json]) -> Json:
+    if len(clauses) == 1:
+        return clauses[0]
+    return {"bool": {"should": clauses, "minimum_should_match": 1}} if clauses else NOTHING
+
+
+def _all(condition: All, kinds: Kinds) -> Json:
+    # Not(Is("is_robot", True)) among others    must_not beside filter, without a query of its own
+    filters = [clause(part, kinds) for part in condition.parts if not isinstance(part, Not)]
+    nots = [clause(part.part, kinds) for part in condition.parts if isinstance(part, Not)]
+    return {"bool": {"filter": filters, "must_not": nots}}
+
+
+def _item(condition: Item, kinds: Kinds) -> Json:
+    # id is "a", or there is no id and item_id or extra.item_id is "a"
+    others = [{"term": {field: condition.id}} for field in ("item_id", "extra.item_id")]
+    without = {"must_not": [{"exists": {"field": "id"}}], "should": others, "minimum_should_match": 1}
+    return _any([{"term": {"id": condition.id}}, {"bool": without}])
+
+
+def _in(condition: In, kinds: Kinds) -> Json:
+    values = _as_indexed(condition.values, kinds.of(condition.field))
+    if not values:
+        return NOTHING
+    return {"term": {condition.field: values[0]}} if len(values) == 1 else {"terms": {condition.field: values}}
+
+
+def _as_indexed(values: tuple[Any, ...], kind: str) -> list[Any]:
+    """Those of the values that a field of this kind can have, as its index has them."""
+    numbers = [value for value in values if is_number(value)]
+    flags = [value for value in values if isinstance(value, bool)]
+    texts = [value for value in values if isinstance(value, str)]
+    as_text = ["true" if flag else "false" for flag in flags]
+    # number    3 and 3.0                     flag      true
+    # text      "3"                           flags     true, as "true"
+    # mixed     "3"; true, as "true"          date      the moment that a text says
+    found = {
+        "number": numbers,
+        "flag": flags,
+        "text": texts,
+        "flags": as_text,
+        "mixed": [*texts, *as_text],
+        "date": [ms for text in texts if (ms := _moment(text)) is not None],
+    }
+    return found.get(kind, [])
+
+
+def _moment(text: str) -> int | None:
+    try:
+        return to_ms(read_time(text))
+    except ValueError:
+        return None
+
+
+def _between(condition: Between, kinds: Kinds) -> Json:
+    wanted = "date" if condition.of_time else "number"
+    if kinds.of(condition.field) != wanted:
+        return NOTHING
+    given = (("gte", condition.gte), ("lte", condition.lte), ("gt", condition.gt), ("lt", condition.lt))
+    bounds: Json = {
+        name: to_ms(bound) if isinstance(bound, datetime) else bound for name, bound in given if bound is not None
+    }
+    if condition.of_time:
+        bounds["format"] = "epoch_millis"
+    return {"range": {condition.field: bounds}}
+
+
+def _contains(condition: Contains, kinds: Kinds) -> Json:
+    if kinds.of(condition.field) not in ("text", "mixed"):
+        return NOTHING
+    text = "".join(f"\\{char}" if char in "\\*?" else char for char in condition.text)
+    return {"wildcard": {condition.field: {"value": f"*{text}*"}}}
+
+
+def _starts_with(condition: StartsWith, kinds: Kinds) -> Json:
+    if kinds.of(condition.field) not in ("text", "mixed"):
+        return NOTHING
+    return {"prefix": {condition.field: {"value": condition.text}}}
+
+
+def _has(condition: Has, kinds: Kinds) -> Json:
+    # A value that doesn't fit the index is there as well; Elasticsearch lists its field in `_ignored`.
+    ignored = {"term": {"_ignored": condition.field}}
+    return ignored if kinds.of(condition.field) == "none" else _any([_exists(condition.field), ignored])
+
+
+def _exists(field: str) -> Json:
+    return {"exists": {"field": field}}
+
+
+def _outside(condition: Outside, kinds: Kinds) -> Json:
+    # A value in one of the gaps between those that are named: `must_not` would drop an event that has one of each.
+    kind = kinds.of(condition.field)
+    if kind in ("none", "other", "date"):
+        return NOTHING
+    if kind == "flag":
+        return {"terms": {condition.field: [flag for flag in (True, False) if flag not in condition.values]}}
+    values = _as_indexed(condition.values, kind)
+    known = sorted(values, key=lambda value: value.encode() if isinstance(value, str) else value)
+    if not known:
+        return _exists(condition.field)
+    gaps = [{"lt": known[0]}, *({"gt": one, "lt": next_} for one, next_ in pairwise(known))]
+    gaps.append({"gt": known[-1]})
+    return _any([{"range": {condition.field: gap}} for gap in gaps])
+
+
+_CLAUSES: dict[type, Callable[[Any, Kinds], Json]] = {
+    All: _all,
+    AnyOf: lambda condition, kinds: _any([clause(part, kinds) for part in condition.parts]),
+    Not: lambda condition, kinds: {"bool": {"must_not": [clause(condition.part, kinds)]}},
+    Item: _item,
+    In: _in,
+    Between: _between,
+    Contains: _contains,
+    StartsWith: _starts_with,
+    Has: _has,
+    Outside: _outside,
+}
+
+
+def unreadable(question: Question, fields: list[str], kinds: Kinds) -> Json | None:
+    """The events whose value a question compares and can't: left out of the index, or a number among texts."""
+    found: list[Json] = [{"terms": {"_ignored": fields}}] if fields else []
+    numeric = {name for name in _asked_as_numbers(question) if kinds.of(name) in TEXTS}
+    found += [{"regexp": {name: {"value": _NUMBER}}} for name in sorted(numeric)]
+    found += [_exists(name) for name in fields if kinds.of(name) == "other"]
+    return _any(found) if found else None
+
+
+def _asked_as_numbers(question: Question) -> list[str]:
+    names = [grouping.field for grouping in question.by if isinstance(grouping, Ranges)]
+    if not isinstance(question.measure, Count | Unique):
+        names.append(question.measure.field)
+    return names + list(_numeric(question.where))
+
+
+def _numeric(condition: Condition) -> list[str]:
+    if isinstance(condition, All | AnyOf):
+        return [name for part in condition.parts for name in _numeric(part)]
+    if isinstance(condition, Not):
+        return _numeric(condition.part)
+    if isinstance(condition, Between):
+        return [condition.field] if not condition.of_time else []
+    if isinstance(condition, In):
+        return [condition.field] if any(map(is_number, condition.values)) else []
+    return []

@@ -1,0 +1,196 @@
+"""The door out: `ask`, the only way to a number.
+
+1. dispatch    each question goes to who answers its kind; a new kind registers itself with `answers`
+2. cut         a period becomes the days that each source holds: day parts, the archive, else Elasticsearch
+3. merge       partial answers add up, whoever gave them
+4. finish      once: figures, empty buckets, order
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any, Protocol
+
+from metronome.periods import Every, Period
+from metronome.query.answer import Answer, Row
+from metronome.query.body import MAX_BUCKETS, too_many_buckets
+from metronome.query.index import Index
+from metronome.query.partial import Partial, Tally, error_bound, figure
+from metronome.query.question import Known, Question
+
+
+class Source(Protocol):
+    """Who can answer for some of the days."""
+
+    def holds(self, period: Period) -> list[Period]:
+        """The stretches of the period that it has whole, ascending and apart."""
+        ...
+
+    def partials(self, questions: Sequence[Question]) -> list[Partial]:
+        """A partial answer a question, in order. All have one period, which the source holds."""
+        ...
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Elasticsearch, which holds every day, and those that are asked before it for the days they hold."""
+
+    index: Index
+    others: tuple[Source, ...] = ()
+
+
+Answerer = Callable[[Sequence[Any], Sources, datetime], list[Any]]
+
+_ANSWERERS: dict[type, Answerer] = {}
+
+
+def answers(kind: type) -> Callable[[Answerer], Answerer]:
+    """Register who answers all questions of a kind that one call has."""
+
+    def register(answerer: Answerer) -> Answerer:
+        _ANSWERERS[kind] = answerer
+        return answerer
+
+    return register
+
+
+def ask(*questions: Any, sources: Sources, now: datetime) -> list[Any]:
+    """An answer a question, in order. Questions of one kind and period share a search and see one moment.
+
+    Raises BadQuestion (what to narrow), StoreUnavailable or StoreRefused.
+    """
+    found: dict[int, Any] = {}
+    for kind in dict.fromkeys(map(type, questions)):
+        numbers = [number for number, question in enumerate(questions) if type(question) is kind]
+        answered = _ANSWERERS[kind]([questions[number] for number in numbers], sources, now)
+        found.update(zip(numbers, answered, strict=True))
+    return [found[number] for number in range(len(questions))]
+
+
+@answers(Question)
+def _ask_questions(questions: Sequence[Question], sources: Sources, now: datetime) -> list[Answer]:
+    # Read before the search: what is acknowledged while it runs may be missed.
+    watermark = sources.index.watermark(now)
+    merged = [Partial() for _ in questions]
+    for period in dict.fromkeys(question.period for question in questions):
+        numbers = [number for number, question in enumerate(questions) if question.period == period]
+        for source, stretch in cut(period, sources):
+            asked = [replace(questions[number], period=stretch) for number in numbers]
+            for number, partial in zip(numbers, source.partials(asked), strict=True):
+                merged[number].add(partial)
+    return [finish(question, partial, now, watermark) for question, partial in zip(questions, merged, strict=True)]
+
+
+@answers(Known)
+def _ask_known(questions: Sequence[Known], sources: Sources, now: datetime) -> list[bool]:
+    return [sources.index.is_known(question) for question in questions]
+
+
+def cut(period: Period, sources: Sources) -> list[tuple[Source, Period]]:
+    """The period as stretches, each with the first source that holds it."""
+    open_: list[Period] = [period]
+    found: list[tuple[Source, Period]] = []
+    for source in sources.others:
+        left: list[Period] = []
+        for stretch in open_:
+            held = source.holds(stretch)
+            found += [(source, part) for part in held]
+            left += _without(stretch, held)
+        open_ = left
+    return found + [(sources.index, stretch) for stretch in open_]
+
+
+def _without(period: Period, held: Sequence[Period]) -> list[Period]:
+    left: list[Period] = []
+    start = period.start
+    for part in held:
+        if part.start is not None and part.start != start:
+            left.append(Period(start, part.start))
+        start = part.end
+        if start is None:
+            return left
+    return left if held and start == period.end else [*left, Period(start, period.end)]
+
+
+def finish(question: Question, partial: Partial, now: datetime, watermark: datetime | None = None) -> Answer:
+    """The answer from all that is known of it."""
+    measure = question.measure
+    tallies = dict(partial.tallies)
+    starts = _buckets(question, tallies, now)
+    if not question.by:
+        tallies.setdefault((), Tally())
+    if len(question.by) == 1 and isinstance(question.by[0], Every):
+        tallies = {(start,): tallies.get((start,), Tally()) for start in starts}
+    rows = [Row(_untyped(key), figure(measure, tally)) for key, tally in _in_order(question, tallies)]
+    bound = max((error_bound(measure, tally) for tally in tallies.values()), default=0)
+    every = _every(question)
+    return Answer(
+        rows=tuple(rows),
+        complete={start: _has_ended(every, start, now) for start in starts} if every else {},
+        exact=bound == 0 and not partial.ignored,
+        error_bound=bound,
+        ignored_values=partial.ignored,
+        watermark=watermark,
+    )
+
+
+def _every(question: Question) -> Every | None:
+    return next((grouping for grouping in question.by if isinstance(grouping, Every)), None)
+
+
+def _buckets(question: Question, tallies: dict[Any, Tally], now: datetime) -> list[datetime]:
+    """Starts of all buckets of time, empty ones too: of the period, or from the first event to the last."""
+    every = _every(question)
+    if every is None:
+        return []
+    place = question.by.index(every)
+    held = [key[place] for key in tallies]
+    period = question.period
+    # A period that began and is open goes on up to now.
+    end = (
+        period.end - timedelta(milliseconds=1) if period.end else now if period.start and period.start <= now else None
+    )
+    if not held and (period.start is None or end is None):
+        return []
+    first = period.start or min(held)
+    last = max(held) if end is None else max([end, *held])
+    starts = list(islice(every.starts(first, last), MAX_BUCKETS + 1))
+    if len(starts) > MAX_BUCKETS:
+        raise too_many_buckets()
+    return starts
+
+
+def _has_ended(every: Every, start: datetime, now: datetime) -> bool:
+    try:
+        return every.after(start) <= now
+    except (OverflowError, ValueError):  # the calendar's last bucket
+        return False
+
+
+def _in_order(question: Question, tallies: dict[Any, Tally]) -> list[tuple[Any, Tally]]:
+    """Buckets of time ascending, then the largest first, ties by value; a missing value comes last."""
+    places = [number for number, grouping in enumerate(question.by) if isinstance(grouping, Every)]
+
+    def order(row: tuple[Any, Tally]) -> Any:
+        key, tally = row
+        value = figure(question.measure, tally)
+        others = [_sortable(part) for number, part in enumerate(key) if number not in places]
+        return [key[place] for place in places], value is None, -(value or 0), others
+
+    return sorted(tallies.items(), key=order)
+
+
+def _sortable(part: Any) -> tuple[Any, ...]:
+    # None, ("text", "csv") or a pair of bounds
+    if part is None:
+        return (2,)
+    return (
+        (0, *part) if isinstance(part[0], str) else (1, *(float("-inf") if bound is None else bound for bound in part))
+    )
+
+
+def _untyped(key: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(part[1] if isinstance(part, tuple) and isinstance(part[0], str) else part for part in key)

@@ -1,0 +1,224 @@
+"""Elasticsearch as a source: one search for all questions of a call, and pages for what one search can't hold.
+
+    1. kinds      where a field has no name of ours: its kinds, and the sets of indices that agree about them
+    2. bounds     where buckets of time need edges and the period is open: first and last event
+    3. search     every question a filter with its aggregation, under what all of them have in common
+    4. the rest   further rows and values, page by page; documents of other shippers (shipped.py)
+
+No limit loses counts: what doesn't fit in one answer is paged, or refused with the advice to narrow the question.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from metronome.errors import BadQuestion, StoreRefused
+from metronome.periods import Every, Period, from_ms
+from metronome.query import shipped
+from metronome.query.body import (
+    Json,
+    Leg,
+    all_of,
+    common_parts,
+    is_paged,
+    legs,
+    needs_edges,
+    page_body,
+    search_body,
+    within,
+)
+from metronome.query.clause import clause
+from metronome.query.condition import typed
+from metronome.query.kinds import AS_NAMED, NAMED, Kinds, as_sent
+from metronome.query.partial import Partial, Tally
+from metronome.query.question import Known, Question, Unique, Values, fields_of
+from metronome.query.search import Indices, Search
+from metronome.settings import Settings
+from metronome.spool.status import backlog
+
+#: Rows of one question; more of them are a 400, for uniques an estimate of each group.
+MAX_ROWS = 200_000
+
+#: The watermark is read from the spools at most so often.
+_WATERMARK_S = 1.0
+
+
+class Index:
+    """The source that holds every day: Elasticsearch. Safe to use from many threads."""
+
+    def __init__(self, search: Search, settings: Settings) -> None:
+        self.search = search
+        self._settings = settings
+        self._watermark = (float("-inf"), datetime.min)
+
+    def holds(self, period: Period) -> list[Period]:
+        return [period]
+
+    def watermark(self, now: datetime) -> datetime:
+        """Every event that was acknowledged before it can be found: it is neither spooled nor waits for a refresh."""
+        read_at, known = self._watermark
+        if time.monotonic() - read_at > _WATERMARK_S:
+            waiting = backlog(self._settings.spool_dir)
+            known = now - timedelta(seconds=max(waiting.age_s, 0) + self._settings.refresh_s)
+            self._watermark = (time.monotonic(), known)
+        return known
+
+    def partials(self, questions: Sequence[Question]) -> list[Partial]:
+        """A partial answer a question, in order; all questions have one period and see the index at one moment."""
+        fields = list(dict.fromkeys(name for question in questions for name in fields_of(question)))
+        try:
+            return self._by_kinds(questions, [name for name in fields if name not in NAMED])
+        except StoreRefused:
+            # Indices that were made without our template may give a named field another type.
+            return self._by_kinds(questions, fields)
+
+    def is_known(self, question: Known) -> bool:
+        query = all_of([clause(question.where, AS_NAMED)])
+        found = self.search({"size": 0, "track_total_hits": 1, "terminate_after": 1, "query": query})
+        return bool(found["hits"]["total"]["value"])
+
+    def _by_kinds(self, questions: Sequence[Question], fields: list[str]) -> list[Partial]:
+        found = [Partial() for _ in questions]
+        for indices, kinds in self.search.kinds(fields):
+            self._add(self._with_bounds(questions, kinds, indices), kinds, indices, found)
+        return found
+
+    def _add(self, questions: Sequence[Question], kinds: Kinds, indices: Indices, found: list[Partial]) -> None:
+        aggs = self.search(search_body(questions, kinds), indices).get("aggregations")
+        if not aggs:
+            return
+        for number, question in enumerate(questions):
+            found[number].ignored += aggs.get(f"ignored{number}", {}).get("doc_count", 0)
+            for part, leg in enumerate(legs(question)):
+                reading = Reading(question, leg, kinds, found[number])
+                self._read(reading, aggs["stamped"][f"q{number}.{part}"], indices)
+        if aggs["shipped"]["doc_count"]:
+            shipped.add(self.search, questions, kinds, indices, found)
+
+    def _read(self, reading: Reading, answered: Json, indices: Indices) -> None:
+        question = reading.leg.question
+        if not question.by and not is_paged(question):
+            reading.add((), answered, answered["doc_count"])
+        elif is_paged(question):
+            self._read_rows(reading, answered["by"], indices)
+        elif answered["by"].get("sum_other_doc_count") or answered["by"].get("doc_count_error_upper_bound"):
+            for row in self.search.pages(page_body(question, reading.kinds), indices):
+                reading.add_row(row)
+        else:
+            for bucket in answered["by"]["buckets"]:
+                if bucket["doc_count"]:
+                    reading.add((_bucket_key(bucket),), bucket, bucket["doc_count"])
+
+    def _read_rows(self, reading: Reading, first: Json, indices: Indices) -> None:
+        question = reading.leg.question
+        rows = list(first["buckets"])
+        after = first.get("after_key")
+        if after is not None:
+            for row in self.search.pages(page_body(question, reading.kinds, after), indices):
+                rows.append(row)
+                if len(rows) > MAX_ROWS:
+                    return self._estimate(reading, indices)
+        for row in rows:
+            reading.add_row(row)
+        return None
+
+    def _estimate(self, reading: Reading, indices: Indices) -> None:
+        """Uniques of more rows than are read: Elasticsearch's own estimate of each group, marked as one."""
+        question = reading.leg.question
+        if not isinstance(question.measure, Unique):
+            raise too_many_rows()
+        body = page_body(question, reading.kinds, estimate=True)
+        if not question.by:
+            body["aggs"] = body["aggs"]["by"]["aggs"]
+            found = self.search(body, indices)
+            reading.add_estimate((), found["aggregations"]["of"])
+            return
+        for number, row in enumerate(self.search.pages(body, indices)):
+            if number > MAX_ROWS:
+                raise too_many_rows()
+            reading.add_estimate(reading.key_of(row["key"]), row["of"])
+
+    def _with_bounds(self, questions: Sequence[Question], kinds: Kinds, indices: Indices) -> Sequence[Question]:
+        """Questions whose buckets need edges get the period they lack, from the first and last event."""
+        period = questions[0].period
+        if any(question.period != period for question in questions):
+            raise ValueError("questions asked together have one period")
+        if not any(map(needs_edges, questions)) or (period.start is not None and period.end is not None):
+            return questions
+        query = all_of([clause(part, kinds) for part in common_parts(questions)] + within(period))
+        aggs = {"first": {"min": {"field": "@timestamp"}}, "last": {"max": {"field": "@timestamp"}}}
+        body = {"size": 0, "track_total_hits": False, "query": query, "aggs": aggs}
+        found = self.search(body, indices).get("aggregations", {})
+        first, last = (found.get(name, {}).get("value") for name in ("first", "last"))
+        first, last = (0, 0) if first is None or last is None else (first, last)
+        bounded = Period(period.start or from_ms(first), period.end or from_ms(last) + timedelta(milliseconds=1))
+        return [replace(question, period=bounded) for question in questions]
+
+
+def too_many_rows() -> BadQuestion:
+    return BadQuestion(
+        f"more than {MAX_ROWS} values or groups to read; narrow from and to or where, or group by what has fewer values"
+    )
+
+
+@dataclass
+class Reading:
+    """How the aggregations of one leg become tallies of its question."""
+
+    question: Question
+    leg: Leg
+    kinds: Kinds
+    partial: Partial
+
+    def add(self, raw: tuple[Any, ...], found: Json, events: int) -> None:
+        tally = self.tally(raw)
+        if tally is not None:
+            tally.events += events
+            self._add_numbers(tally, found)
+
+    def add_row(self, row: Json) -> None:
+        """A row of the composite aggregation."""
+        tally = self.tally(self.key_of(row["key"]))
+        if tally is None:
+            return
+        tally.events += row["doc_count"]
+        value = row["key"].get("value")
+        if value is not None:
+            measured = self.question.measure.field  # type: ignore[union-attr]
+            tally.add_value(self.question.measure, as_sent(value, self.kinds.of(measured)), row["doc_count"])
+        self._add_numbers(tally, row)
+
+    def add_estimate(self, raw: tuple[Any, ...], found: Json) -> None:
+        tally = self.tally(raw)
+        if tally is not None:
+            tally.estimates.append(int(found["value"]))
+
+    def key_of(self, key: Json) -> tuple[Any, ...]:
+        return tuple(key[f"by{number}"] for number in range(len(self.leg.question.by)))
+
+    def tally(self, raw: tuple[Any, ...]) -> Tally | None:
+        """The tally of a group by what Elasticsearch calls it; None for a group that isn't asked for."""
+        key: list[Any] = []
+        for grouping, value in zip(self.leg.question.by, raw, strict=True):
+            if isinstance(grouping, Every):
+                key.append(grouping.start_of(from_ms(value)))
+            elif value is not None:
+                key.append(typed(as_sent(value, self.kinds.of(grouping.field))))
+            elif isinstance(grouping, Values) and grouping.missing:
+                key.append(None)
+            else:
+                return None
+        return self.partial.at(self.leg.key(key))
+
+    def _add_numbers(self, tally: Tally, found: Json) -> None:
+        numbers = found.get("of", {})
+        if numbers.get("count"):
+            tally.add_numbers(numbers["count"], numbers["sum"], numbers["min"], numbers["max"])
+
+
+def _bucket_key(bucket: Json) -> Any:
+    return bucket["from"] if "from" in bucket else bucket["key"]

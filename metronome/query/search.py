@@ -1,0 +1,116 @@
+"""Sends searches to Elasticsearch: whole or not at all, waiting for a shard that is still being made."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+
+from elasticsearch import ApiError, Elasticsearch
+
+from metronome.errors import StoreRefused, StoreUnavailable
+from metronome.query.body import Json, too_many_buckets
+from metronome.query.kinds import AS_NAMED, Kinds, read
+from metronome.settings import Settings
+from metronome.store.client import our_errors
+from metronome.store.names import pattern
+
+log = logging.getLogger("metronome.query")
+
+#: Between two tries while a new index's shard isn't there yet, which mostly takes less than half a second.
+_PAUSE_S = 0.05
+_LONGEST_PAUSE_S = 1.0
+
+#: Indices named in one address; what is longer than 4,096 bytes is refused.
+_INDICES = 100
+
+_LENIENT = {"ignore_unavailable": "true", "allow_no_indices": "true"}
+#: A search of which a shard failed is an error rather than a smaller number.
+_WHOLE = {**_LENIENT, "allow_partial_search_results": "false"}
+_HEADERS = {"content-type": "application/json", "accept": "application/json"}
+
+#: Indices of a search, None for all of the installation's.
+Indices = tuple[str, ...] | None
+
+
+class Search:
+    """Asks one Elasticsearch. Safe to use from many threads."""
+
+    def __init__(self, client: Elasticsearch, settings: Settings) -> None:
+        self._client = client
+        self._pattern = pattern(settings)
+        self._timeout_s = settings.query_timeout_s
+
+    def __call__(self, body: Json, indices: Indices = None) -> Json:
+        """The answer to one search. Raises BadQuestion (too many buckets), StoreUnavailable or StoreRefused."""
+        names = self._pattern if indices is None else ",".join(indices)
+        return self._send("POST", f"/{names}/_search", body, _WHOLE)
+
+    def kinds(self, fields: Sequence[str]) -> list[tuple[Indices, Kinds]]:
+        """The kinds of fields in each set of indices that agree about them, in sets that fit one address."""
+        if not fields:
+            return [(None, AS_NAMED)]
+        asked = {**_LENIENT, "fields": ",".join(fields), "include_unmapped": "true"}
+        found: list[tuple[Indices, Kinds]] = []
+        for indices, kinds in read(self._send("POST", f"/{self._pattern}/_field_caps", None, asked), fields):
+            if indices is None:
+                found.append((None, kinds))
+            else:
+                found += [(indices[n : n + _INDICES], kinds) for n in range(0, len(indices), _INDICES)]
+        return found
+
+    def pages(self, body: Json, indices: Indices = None) -> Iterator[Json]:
+        """The rows of the composite aggregation `by`, page by page to the end."""
+        composite = body["aggs"]["by"]["composite"]
+        while True:
+            found = self(body, indices).get("aggregations", {}).get("by", {"buckets": []})
+            yield from found["buckets"]
+            after = found.get("after_key")
+            if after is None or len(found["buckets"]) < composite["size"]:
+                return
+            composite["after"] = after
+
+    def open_view(self) -> str:
+        """A view of the indices as they are now, for a minute after each use; an empty text where there are none."""
+        found = self._send("POST", f"/{self._pattern}/_pit", None, {**_LENIENT, "keep_alive": "1m"})
+        return str(found.get("id", ""))
+
+    def in_view(self, body: Json) -> Json:
+        return self._send("POST", "/_search", body, {"allow_partial_search_results": "false"})
+
+    def describe(self) -> Json:
+        """Field capabilities of everything in the indices."""
+        return self._send("POST", f"/{self._pattern}/_field_caps", None, {**_LENIENT, "fields": "*"})
+
+    def _send(self, method: str, path: str, body: Json | None, params: dict[str, str]) -> Json:
+        deadline = time.monotonic() + self._timeout_s
+        pause_s = _PAUSE_S
+        while True:
+            try:
+                with our_errors():
+                    response = self._client.perform_request(method, path, params=params, headers=_HEADERS, body=body)
+            except (StoreRefused, StoreUnavailable) as error:
+                if not _is_for_a_shard(error) or time.monotonic() + pause_s > deadline:
+                    raise _ours(error) from error
+                time.sleep(pause_s)
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            else:
+                found: Json = response.body
+                return found
+
+
+def _is_for_a_shard(error: Exception) -> bool:
+    """Whether a shard that isn't there yet is all that is missing: so it is in a new day's first moments."""
+    cause = error.__cause__
+    return isinstance(cause, ApiError) and cause.meta.status == 503
+
+
+def _ours(error: StoreRefused | StoreUnavailable) -> Exception:
+    """The error as the caller may see it: without Elasticsearch's own text, which names hosts and ports."""
+    cause = error.__cause__
+    if isinstance(cause, ApiError) and "too_many_buckets" in str(cause):
+        return too_many_buckets()
+    if isinstance(error, StoreUnavailable):
+        log.warning("a question wasn't answered", extra={"reason": str(cause)[:500]})
+        return StoreUnavailable("Elasticsearch doesn't answer questions just now; ask again in a few seconds")
+    return error
