@@ -23,7 +23,8 @@ from typing import Any, Protocol
 from elasticsearch import Elasticsearch
 
 from metronome.periods import Every
-from metronome.query.answer import Answer, Row
+from metronome.query import listing  # noqa: F401 - registers who answers them
+from metronome.query.answer import Answer, Page, Property, Row
 from metronome.query.condition import (
     PEOPLE,
     ROBOTS,
@@ -47,10 +48,12 @@ from metronome.query.index import Index
 from metronome.query.question import (
     Count,
     Known,
+    Listing,
     Max,
     Mean,
     Min,
     Percentile,
+    Properties,
     Question,
     Ranges,
     Sum,
@@ -94,13 +97,17 @@ __all__ = [
     "Is",
     "Item",
     "Known",
+    "Listing",
     "Max",
     "Mean",
     "Min",
     "Missing",
     "Not",
     "Outside",
+    "Page",
     "Percentile",
+    "Properties",
+    "Property",
     "Question",
     "Ranges",
     "Row",

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from elasticsearch import ApiError, Elasticsearch
 
-from metronome.errors import StoreRefused, StoreUnavailable
+from metronome.errors import BadQuestion, StoreRefused, StoreUnavailable
 from metronome.query.body import Json, too_many_buckets
 from metronome.query.kinds import AS_NAMED, Kinds, read
 from metronome.settings import Settings
@@ -28,6 +28,9 @@ _LENIENT = {"ignore_unavailable": "true", "allow_no_indices": "true"}
 #: A search of which a shard failed is an error rather than a smaller number.
 _WHOLE = {**_LENIENT, "allow_partial_search_results": "false"}
 _HEADERS = {"content-type": "application/json", "accept": "application/json"}
+
+#: How long a view of the indices is kept after each use.
+VIEW_KEPT = "2m"
 
 #: Indices of a search, None for all of the installation's.
 Indices = tuple[str, ...] | None
@@ -71,12 +74,20 @@ class Search:
             composite["after"] = after
 
     def open_view(self) -> str:
-        """A view of the indices as they are now, for a minute after each use; an empty text where there are none."""
-        found = self._send("POST", f"/{self._pattern}/_pit", None, {**_LENIENT, "keep_alive": "1m"})
+        """A view of the indices as they are now, kept for a while after each use."""
+        found = self._send(
+            "POST", f"/{self._pattern}/_pit", None, {"ignore_unavailable": "true", "keep_alive": VIEW_KEPT}
+        )
         return str(found.get("id", ""))
 
     def in_view(self, body: Json) -> Json:
-        return self._send("POST", "/_search", body, {"allow_partial_search_results": "false"})
+        """The answer to a search of a view; raises BadQuestion where the view is no longer kept."""
+        try:
+            return self._send("POST", "/_search", body, {"allow_partial_search_results": "false"})
+        except StoreRefused as error:
+            if not isinstance(error.__cause__, ApiError) or error.__cause__.meta.status != 404:
+                raise
+            raise BadQuestion("cursor: it has expired; ask again from the start", field="cursor") from error
 
     def describe(self) -> Json:
         """Field capabilities of everything in the indices."""
@@ -91,7 +102,7 @@ class Search:
                     response = self._client.perform_request(method, path, params=params, headers=_HEADERS, body=body)
             except (StoreRefused, StoreUnavailable) as error:
                 if not _is_for_a_shard(error) or time.monotonic() + pause_s > deadline:
-                    raise _ours(error) from error
+                    raise _ours(error) from error.__cause__
                 time.sleep(pause_s)
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
             else:
@@ -110,7 +121,7 @@ def _ours(error: StoreRefused | StoreUnavailable) -> Exception:
     cause = error.__cause__
     if isinstance(cause, ApiError) and "too_many_buckets" in str(cause):
         return too_many_buckets()
-    if isinstance(error, StoreUnavailable):
+    if isinstance(error, StoreUnavailable) and isinstance(cause, ApiError):
         log.warning("a question wasn't answered", extra={"reason": str(cause)[:500]})
-        return StoreUnavailable("Elasticsearch doesn't answer questions just now; ask again in a few seconds")
+        return StoreUnavailable("Elasticsearch can't answer questions just now; ask again in a few seconds")
     return error

@@ -1,0 +1,211 @@
+"""The query dialect: the questions of product analytics.
+
+    POST /query/<kind>          a JSON object
+    GET  /query/<kind>?q=       the same JSON, percent-encoded: can be linked and cached
+
+    read.py       filters, steps, periods          schemas.py    the keys of each kind
+    trend.py      series and measures              draw.py       a trend, answered
+    formula.py    formulas over series             lists.py      values, properties, events
+    table.py      JSON with an ETag, CSV, NDJSON
+
+Source: query contract, sections 1, 2, 6 and 9. Persons, segments, funnel, retention, paths and timeline come later.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import orjson
+from flask import Blueprint, Request, Response, request
+from marshmallow import Schema, ValidationError
+
+from metronome.dialects import Dialect, Doors, Paths, errors
+from metronome.dialects.query import lists, trend
+from metronome.dialects.query.draw import Drawing
+from metronome.dialects.query.read import Common, common
+from metronome.dialects.query.schemas import (
+    AnswerSchema,
+    EventsSchema,
+    PropertiesSchema,
+    TrendSchema,
+    ValuesSchema,
+)
+from metronome.dialects.query.table import format_of, reply
+from metronome.errors import BadQuestion, NotFound
+from metronome.event.agents import ROBOT_LIST
+from metronome.periods import to_text
+from metronome.query import Answer
+from metronome.wire.access import needs
+
+NAME = "query"
+
+SCHEMAS: dict[str, Schema] = {
+    "trend": TrendSchema(),
+    "values": ValuesSchema(),
+    "properties": PropertiesSchema(),
+    "events": EventsSchema(),
+}
+
+#: Largest question, in bytes.
+MAX_QUESTION = 256 * 1024
+
+
+def blueprint(doors: Doors) -> Blueprint:
+    """The dialect's routes, bound to the door out."""
+    routes = Blueprint(NAME, __name__)
+    key = _signing_key(doors)
+
+    @routes.route("/query/<kind>", methods=["GET", "POST"])
+    @needs("read")
+    def query(kind: str) -> Response:
+        started = time.perf_counter()
+        format_of(request)  # an unknown one is refused before anything is asked
+        asked = to_question(kind, _posted(request))
+        shared = common(asked, now := doors.clock())
+        result, answers = _answered(kind, asked, shared, doors, key, now)
+        meta = _meta(shared, asked, answers, (time.perf_counter() - started) * 1000)
+        return reply(request, kind, asked, {"result": result, "meta": meta})
+
+    return routes
+
+
+def _answered(
+    kind: str, asked: Mapping[str, Any], shared: Common, doors: Doors, key: bytes, now: datetime
+) -> tuple[dict[str, Any], list[Answer]]:
+    if kind == "trend":
+        drawing = Drawing(trend.read(asked, shared, now), shared, doors.ask)
+        return drawing.result(), drawing.answers
+    if kind == "values":
+        return lists.values(asked, shared, doors.ask)
+    if kind == "properties":
+        return lists.properties(asked, shared, doors.ask)
+    return lists.events(asked, shared, doors.ask, key)
+
+
+def to_question(kind: str, given: Any) -> dict[str, Any]:
+    """The keys of a question, checked; raises NotFound for an unknown kind, else BadQuestion that names the key."""
+    schema = SCHEMAS.get(kind)
+    if schema is None:
+        raise NotFound(f"{kind[:40]!r} isn't a kind of question; there are {', '.join(SCHEMAS)}")
+    if not isinstance(given, dict):
+        raise BadQuestion('a question is a JSON object, such as {"series": [{"event": "view"}]}')
+    known = [field.data_key or name for name, field in schema.fields.items()]
+    for name in given:
+        if name not in known:
+            raise BadQuestion(f"{name[:40]}: isn't a key; there are {', '.join(known)}", field=name[:40])
+    try:
+        asked: dict[str, Any] = schema.load(given)
+    except ValidationError as error:
+        name, reasons = next(iter(dict(error.messages_dict).items()))
+        raise BadQuestion(f"{name}: {_reason(reasons)}", field=str(name)) from None
+    return asked
+
+
+def _reason(reasons: Any) -> str:
+    while isinstance(reasons, dict):
+        reasons = next(iter(reasons.values()))
+    return " ".join(map(str, reasons)).rstrip(".")
+
+
+def _posted(request: Request) -> Any:
+    for name in request.args:
+        if name not in ("q", "format") and not name.startswith("_"):
+            raise BadQuestion(f"{name[:40]}: isn't a parameter; there are q and format", field=name[:40])
+    data = request.get_data(cache=False) if request.method == "POST" else request.args.get("q", "").encode()
+    if len(data) > MAX_QUESTION:
+        raise BadQuestion(f"a question has at most {MAX_QUESTION} bytes")
+    if not data and request.method == "GET":
+        raise BadQuestion("q: the question as JSON is missing", field="q")
+    try:
+        return orjson.loads(data)
+    except ValueError as error:
+        raise BadQuestion(f"the question isn't JSON: {error}") from None
+
+
+def _meta(shared: Common, asked: Mapping[str, Any], answers: list[Answer], took_ms: float) -> dict[str, Any]:
+    start, end = shared.period.start, shared.period.end
+    assert start is not None and end is not None
+    watermarks = [answer.watermark for answer in answers if answer.watermark is not None]
+    exact = all(answer.exact for answer in answers)
+    meta: dict[str, Any] = {
+        "from": to_text(start),
+        "to": to_text(end),
+        "tz": shared.tz.key,
+        "exact": exact,
+        "watermark": to_text(min(watermarks)) if watermarks else None,
+        "as_of": None,
+        "robots": {"counted": asked["robots"], "list": ROBOT_LIST},
+        "ignored_values": max((answer.ignored_values for answer in answers), default=0),
+        "engine": "elasticsearch",
+        "took_ms": round(took_ms, 1),
+    }
+    if not exact:
+        meta["error_bound"] = max(answer.error_bound for answer in answers)
+    if asked.get("unit"):
+        meta["unit"] = asked["unit"]
+    if shared.explain:
+        meta["plan"] = {"where": repr(shared.where), "searches_of": "elasticsearch", "answers": len(answers)}
+    return meta
+
+
+def _signing_key(doors: Doors) -> bytes:
+    """Of all workers of an installation the same, and known to nobody who can't ask Elasticsearch anyway."""
+    settings = doors.settings
+    known = (
+        settings.index_prefix,
+        settings.elasticsearch_url,
+        settings.elasticsearch_password,
+        settings.elasticsearch_api_key,
+    )
+    return hashlib.blake2b("\n".join(known).encode(), person=b"cursor").digest()
+
+
+_SUMMARIES = {
+    "trend": "Figures over time, by groups, with formulas",
+    "values": "Values of a field",
+    "properties": "Fields that events have",
+    "events": "The events themselves, page by page",
+}
+
+
+def paths() -> Paths:
+    """The routes as OpenAPI operations."""
+    return {
+        f"/query/{kind}": {"get": _operation(kind, None), "post": _operation(kind, type(schema))}
+        for kind, schema in SCHEMAS.items()
+    }
+
+
+def _operation(kind: str, schema: type[Schema] | None) -> dict[str, Any]:
+    formats = {"in": "query", "name": "format", "schema": {"type": "string", "enum": ["json", "csv", "ndjson"]}}
+    operation: dict[str, Any] = {
+        "summary": _SUMMARIES[kind],
+        "parameters": [formats],
+        "responses": {
+            "200": {
+                "description": "The answer; as a table with format=csv or ndjson",
+                "content": {
+                    "application/json": {"schema": AnswerSchema},
+                    "text/csv": {"schema": {"type": "string"}},
+                    "application/x-ndjson": {"schema": {"type": "string"}},
+                },
+            },
+            "304": {"description": "Unchanged since the ETag sent as If-None-Match"},
+            **errors(400, 503),
+        },
+    }
+    if schema is not None:
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    else:
+        q = {"in": "query", "name": "q", "required": True, "schema": {"type": "string"}}
+        operation["parameters"] = [{**q, "description": "The question as JSON, percent-encoded"}, formats]
+    return operation
+
+
+DIALECT = Dialect(NAME, "Ask for figures over time, by groups, for values, fields and events.", blueprint, paths)
+
+__all__ = ["DIALECT"]

@@ -1,0 +1,219 @@
+"""A trend, answered: figures by bucket and group, from as few calls of the door as it takes.
+
+1. the groups     the largest by total of the first series; what the others have is asked as one condition
+2. the figures    one call for all series, buckets, totals, named groups and the rest
+3. the formula    on every bucket and on the totals, never on a mean of buckets
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from metronome.dialects.query.read import Common
+from metronome.dialects.query.trend import Series, Trend, Value
+from metronome.errors import BadQuestion
+from metronome.periods import Every, Period
+from metronome.query import (
+    All,
+    Answer,
+    AnyOf,
+    Ask,
+    Condition,
+    Count,
+    Is,
+    Missing,
+    Outside,
+    Question,
+    Sum,
+    Unique,
+    Values,
+)
+from metronome.query.condition import typed
+
+#: Groups of a complete answer.
+MAX_GROUPS = 10_000
+
+NONE, OTHER = "$none", "$other"
+
+#: A group by its values with their kinds, so that 1, "1" and True stay three; None where the field is missing.
+Group = tuple[Any, ...]
+
+#: Figures by key: the start of the bucket, if there are any, and the group.
+Figures = dict[tuple[Any, ...], Value]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Figures of one series: of which events, in which buckets, by which fields."""
+
+    series: Series
+    where: Condition
+    every: Every | None
+    by: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Slots:
+    """The groups of an answer: those that are named, and the conditions of the events that the others have."""
+
+    named: tuple[Group, ...]
+    rest: tuple[tuple[str, Condition], ...]
+    within: Condition
+
+
+@dataclass
+class Drawing:
+    """One trend on its way to its result; `answers` are those that it was made of."""
+
+    trend: Trend
+    common: Common
+    ask: Ask
+    answers: list[Answer] = field(default_factory=list)
+
+    def result(self) -> dict[str, Any]:
+        """The contract's shape."""
+        slots = self._slots()
+        result = self._drawn(self.common.period, slots)
+        if self.trend.compare is not None:
+            previous = self._drawn(self.trend.compare, slots)
+            result["previous"] = {"buckets": previous["buckets"], "series": previous["series"]}
+        return result
+
+    def _slots(self) -> Slots:
+        trend = self.trend
+        if not trend.by:
+            return Slots(((),), (), All())
+        wanted = [Wanted(series, All(), None, trend.by) for series in trend.series]
+        first, *others = self._figures(wanted, self.common.period)
+        groups = dict.fromkeys(group for figures in (first, *others) for group in figures)
+        if len(trend.by) == 1:
+            groups.pop((None,), None)
+        order = sorted(groups, key=lambda group: (-(first.get(group) or 0), tuple(map(_sortable, group))))
+        if trend.top is None and len(order) > MAX_GROUPS:
+            raise BadQuestion(f"top: more than {MAX_GROUPS} groups; narrow where, or ask for a top", field="top")
+        named = tuple(order[: trend.top])
+        rest = [(OTHER, others_than(trend.by, named))] if len(order) > len(named) else []
+        if len(trend.by) == 1:
+            rest.append((NONE, Missing(trend.by[0])))
+        complete = trend.top is None
+        within = All() if complete else AnyOf(*(_is_group(trend.by, group) for group in named))
+        return Slots(named, tuple(rest), within)
+
+    def _drawn(self, period: Period, slots: Slots) -> dict[str, Any]:
+        trend = self.trend
+        times = [None, trend.every] if trend.every else [None]
+        wheres = [(slots.within, trend.by), *((where, ()) for _, where in slots.rest)]
+        wanted = [
+            Wanted(series, where, every, by) for where, by in wheres for series in trend.series for every in times
+        ]
+        found = iter(self._figures(wanted, period))
+        starts = self.answers[-1].complete if trend.every else {}
+        lines: list[dict[str, Any]] = []
+        for place, (_, by) in enumerate(wheres):
+            columns = [[next(found) for _ in times] for _ in trend.series]
+            groups = slots.named if place == 0 else ((),)
+            for group in groups:
+                shown = [NONE if value is None else value[1] for value in group] if by else []
+                shown = shown if place == 0 else [slots.rest[place - 1][0]]
+                lines += self._lines(shown, group, columns, list(starts), keep=place == 0)
+        every = trend.every
+        return {
+            "buckets": [every.label(start) for start in starts] if every else ["total"],
+            "series": lines,
+            "complete": list(starts.values()) if every else [period.end is not None and period.end <= self.common.now],
+        }
+
+    def _lines(
+        self, shown: list[Any], group: Group, columns: list[list[Figures]], starts: list[datetime], *, keep: bool
+    ) -> list[dict[str, Any]]:
+        """The series of one group; none of what the other groups or events without the field don't have."""
+        trend = self.trend
+        values = []
+        for series, (total, *buckets) in zip(trend.series, columns, strict=True):
+            nothing = of_nothing(series)
+            values.append([one.get((start, *group), nothing) for one in buckets for start in starts])
+            values[-1].append(total.get(group, nothing))
+        if not keep and not any(value for one in values for value in one):
+            return []
+        names = [series.name for series in trend.series]
+        if trend.formula is not None:
+            formula = trend.formula
+            values = [[formula.of(dict(zip(names, row, strict=True))) for row in zip(*values, strict=True)]]
+            names = ["formula"]
+        return [
+            {"name": name, "group": shown, "values": one[:-1] if trend.every else one, "total": one[-1]}
+            for name, one in zip(names, values, strict=True)
+        ]
+
+    def _figures(self, wanted: Sequence[Wanted], period: Period) -> list[Figures]:
+        """The figures of each that is wanted; one call of the door for all of them."""
+        questions = [question for one in wanted for question in self._questions(one, period)]
+        answered = iter(self.ask(*questions))
+        found: list[Figures] = []
+        for one in wanted:
+            columns: list[Figures] = []
+            for place, _ in enumerate(one.series.measures):
+                answer = next(answered)
+                self.answers.append(answer)
+                columns.append(_column(answer, one, daily=one.series.daily and place == 0))
+            keys = dict.fromkeys(key for column in columns for key in column)
+            found.append({key: one.series.figure(*(column.get(key, 0) for column in columns)) for key in keys})
+        return found
+
+    def _questions(self, wanted: Wanted, period: Period) -> list[Question]:
+        groups = tuple(Values(name, missing=True) for name in wanted.by)
+        where = All(self.common.where, wanted.series.where, wanted.where)
+        questions = []
+        for place, measure in enumerate(wanted.series.measures):
+            # The days of subjects are counted by day, and added up in each bucket.
+            daily = wanted.series.daily and place == 0
+            time = Every("day", tz=self.common.tz) if daily else wanted.every
+            questions.append(Question(where, measure, (time, *groups) if time else groups, period))
+        return questions
+
+
+def _column(answer: Answer, wanted: Wanted, *, daily: bool) -> Figures:
+    timed = daily or wanted.every is not None
+    found: Figures = {}
+    for row in answer.rows:
+        group = tuple(None if value is None else typed(value) for value in row.key[timed:])
+        time = row.key[:timed]
+        if daily:
+            time = (wanted.every.start_of(row.key[0]),) if wanted.every else ()
+            found[(*time, *group)] = (found.get((*time, *group)) or 0) + (row.value or 0)
+        else:
+            found[(*time, *group)] = row.value
+    return found
+
+
+def of_nothing(series: Series) -> Value:
+    """The figure of a bucket without events."""
+    return 0 if len(series.measures) == 1 and isinstance(series.measures[0], Count | Sum | Unique) else None
+
+
+def others_than(by: Sequence[str], groups: Sequence[Group]) -> Condition:
+    """Events that are in a group beside these, whether or not they are in one of these as well."""
+    first = list(dict.fromkeys(group[0] for group in groups))
+    beside: Condition = Outside(by[0], tuple(value[1] for value in first if value is not None))
+    if len(by) == 1:
+        return beside
+    # by = ("a", "b")    a is none of these; or a is one of them, and b none of those that stand beside it
+    parts: list[Condition] = [beside] if None in first else [beside, Missing(by[0])]
+    for value in first:
+        seconds = [group[1] for group in groups if group[0] == value]
+        rest: Condition = Outside(by[1], tuple(one[1] for one in seconds if one is not None))
+        if None not in seconds:
+            rest = AnyOf(rest, Missing(by[1]))
+        parts.append(All(_is_group(by[:1], (value,)), rest))
+    return AnyOf(*parts)
+
+
+def _is_group(by: Sequence[str], group: Group) -> Condition:
+    return All(*(Missing(f) if value is None else Is(f, value[1]) for f, value in zip(by, group, strict=True)))
+
+
+def _sortable(value: Any) -> tuple[Any, ...]:
+    return (1,) if value is None else (0, *value)

@@ -1,0 +1,114 @@
+"""Values, properties and events: the kinds of questions that give a list.
+
+Source: query contract, section 6.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from metronome.dialects.query.read import Common, event
+from metronome.errors import BadQuestion
+from metronome.periods import to_text
+from metronome.query import (
+    All,
+    Answer,
+    Ask,
+    Contains,
+    Count,
+    Listing,
+    Page,
+    Properties,
+    Question,
+    Unique,
+    Values,
+)
+from metronome.query.condition import typed
+
+Result = tuple[dict[str, Any], list[Answer]]
+
+
+def values(asked: Mapping[str, Any], common: Common, ask: Ask) -> Result:
+    """The values of a field, in most events first; `subjects` where a subject was named, else null."""
+    name, search = asked["field"], asked["search"]
+    where = All(common.where, event(asked["event"], "values"), *([Contains(name, search)] if search else []))
+    measures: list[Any] = [Count(), *([Unique(common.subject)] if common.subject else [])]
+    answers = ask(*(Question(where, measure, (Values(name),), common.period) for measure in measures))
+    subjects = {typed(row.key[0]): row.value for row in answers[-1].rows} if common.subject else {}
+    rows = [
+        {"value": row.key[0], "events": row.value, "subjects": subjects.get(typed(row.key[0]))}
+        for row in answers[0].rows
+        # An event of several values fits by one of them; the others aren't searched for.
+        if not search or (isinstance(row.key[0], str) and search in row.key[0])
+    ]
+    return {"values": rows[: asked["top"]]}, answers
+
+
+def properties(asked: Mapping[str, Any], common: Common, ask: Ask) -> Result:
+    """The fields of the events, in most events first."""
+    where = All(common.where, event(asked["event"], "properties"))
+    counted, found = ask(Question(where, period=common.period), Properties(where, common.period))
+    rows = [
+        {
+            "name": one.name,
+            "types": list(one.types),
+            "events": one.events,
+            "values": one.values,
+            "values_exact": one.exact,
+            "first_seen": _text(one.first_seen),
+            "last_seen": _text(one.last_seen),
+        }
+        for one in found
+    ]
+    return {"properties": rows}, [counted]
+
+
+def _text(moment: datetime | None) -> str | None:
+    return None if moment is None else to_text(moment)
+
+
+def events(asked: Mapping[str, Any], common: Common, ask: Ask, key: bytes) -> Result:
+    """The events themselves. `cursor` leads to the next page of the same question, null at the end."""
+    mark = _mark({**asked, "cursor": None, "limit": None})
+    after = None if asked["cursor"] is None else _opened(asked["cursor"], mark, key)
+    where = All(common.where, event(asked["event"], "events"))
+    listing = Listing(where, common.period, asked["limit"], asked["order"] == "newest", after)
+    counted, page = ask(Question(where, period=common.period), listing)
+    cursor = None if page.after is None else _closed(page, mark, key)
+    return {"events": list(page.events), "cursor": cursor, "total": page.total}, [counted]
+
+
+def _mark(asked: Mapping[str, Any]) -> str:
+    """What tells one question from another."""
+    return hashlib.blake2b(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS), digest_size=9).hexdigest()
+
+
+def _closed(page: Page, mark: str, key: bytes) -> str:
+    body = orjson.dumps({"of": mark, "after": page.after})
+    return base64.urlsafe_b64encode(_signature(body, key) + body).decode()
+
+
+def _opened(cursor: str, mark: str, key: bytes) -> Mapping[str, Any]:
+    try:
+        raw = base64.urlsafe_b64decode(cursor.encode())
+    except ValueError:
+        raw = b""
+    signature, body = raw[:16], raw[16:]
+    if not hmac.compare_digest(signature, _signature(body, key)):
+        raise BadQuestion("cursor: it isn't one of ours; take it from the page before", field="cursor")
+    held = orjson.loads(body)
+    if held["of"] != mark:
+        raise BadQuestion("cursor: it belongs to another question; ask the same one for its next page", field="cursor")
+    after: Mapping[str, Any] = held["after"]
+    return after
+
+
+def _signature(body: bytes, key: bytes) -> bytes:
+    return hmac.new(key, body, hashlib.sha256).digest()[:16]

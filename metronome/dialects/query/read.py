@@ -1,0 +1,277 @@
+"""From the query contract's JSON to conditions and periods. Every error names the key and lists what there is.
+
+Source: query contract, sections 1 and 2.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from metronome.errors import BadQuestion
+from metronome.periods import Every, Period, period, read_time, zone
+from metronome.query import (
+    PEOPLE,
+    ROBOTS,
+    All,
+    AnyOf,
+    Between,
+    Condition,
+    Contains,
+    Has,
+    In,
+    Is,
+    Missing,
+    Not,
+    StartsWith,
+)
+
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+
+#: Deepest nesting of filters, and most of them in one question.
+MAX_DEPTH = 20
+MAX_FILTERS = 500
+
+#: Fields that hold times.
+_TIMES = ("@timestamp", "received_at")
+
+
+@dataclass(frozen=True)
+class Common:
+    """The common keys of a question, understood."""
+
+    where: Condition
+    period: Period
+    tz: ZoneInfo
+    week_start: int
+    subject: str | None
+    explain: bool
+    now: datetime
+
+
+def common(asked: Mapping[str, Any], now: datetime) -> Common:
+    """The keys that all kinds of questions share; raises BadQuestion."""
+    for name, said in _NOT_YET.items():
+        if asked.get(name) is not None:
+            raise BadQuestion(f"{name}: {said}", field=name)
+    if asked["explain"] not in (None, "query"):
+        raise BadQuestion(
+            'explain: "query" is what there is; a subject belongs to funnel and retention', field="explain"
+        )
+    try:
+        tz = zone(asked["tz"])
+        when = span(asked["from"], asked["to"], tz, now, WEEKDAYS.index(asked["week_start"]))
+    except ValueError as error:
+        raise BadQuestion(str(error)) from None
+    conditions = [condition(one, f"where[{n}]") for n, one in enumerate(asked["where"])]
+    if asked["app"] is not None:
+        conditions.append(Is("app", asked["app"]))
+    conditions.append(robots(asked["robots"]))
+    return Common(
+        All(*conditions),
+        when,
+        tz,
+        WEEKDAYS.index(asked["week_start"]),
+        subject(asked["subject"]),
+        bool(asked["explain"]),
+        now,
+    )
+
+
+_NOT_YET = {
+    "segment": "saved segments aren't there yet; write the condition into where",
+    "as_of": "questions are answered as things are known now; leave as_of out",
+}
+
+
+def subject(name: str | None) -> str | None:
+    """The field that a subject is counted by."""
+    if name == "person":
+        raise BadQuestion(
+            'subject: persons aren\'t resolved yet; there are "session" and the name of a field, such as "distinct_id"',
+            field="subject",
+        )
+    return "session_id" if name == "session" else name
+
+
+def robots(given: Any) -> Condition:
+    if given is False:
+        return PEOPLE
+    if given is True:
+        return ROBOTS
+    if given == "all":
+        return All()
+    raise BadQuestion('robots: there are false (left out), true (only robots) and "all"', field="robots")
+
+
+_BACK = re.compile(r"-(\d{1,4})(h|d|w|mo|y)")
+_UNITS = {"h": "hour", "d": "day", "w": "week", "mo": "month", "y": "year"}
+
+
+def span(first: str, last: str | None, tz: ZoneInfo, now: datetime, week_start: int) -> Period:
+    """`from` and `to`: days, instants, or whole units back from now, the running one included; raises ValueError."""
+    start, end = (_back(text, tz, now, week_start) for text in (first, last))
+    given = period(first if start is None else None, last if end is None else None, tz)
+    start, end = start or given.start, end or given.end or now
+    if start is None or end <= start:
+        raise ValueError(f"to: {last or 'now'!r} is not after from: {first!r}")
+    return Period(start, end)
+
+
+def _back(text: str | None, tz: ZoneInfo, now: datetime, week_start: int) -> datetime | None:
+    if not text or not text.startswith("-"):
+        return None
+    match = _BACK.fullmatch(text)
+    if not match or not int(match[1]):
+        raise ValueError(f"{text[:40]!r} is not a time back from now; write -30d, -12h, -6mo, -4w or -1y")
+    every = Every(_UNITS[match[2]], tz=tz, week_start=week_start)
+    start = every.start_of(now)
+    try:
+        for _ in range(int(match[1]) - 1):
+            start = every.start_of(start - timedelta(milliseconds=1))
+    except OverflowError:
+        raise ValueError(f"{text!r} is before the calendar's first year") from None
+    return start
+
+
+def condition(given: Any, at: str, depth: int = 0) -> Condition:
+    """One filter, or all, any, not of filters."""
+    if depth > MAX_DEPTH:
+        raise BadQuestion(f"{at}: filters are nested deeper than {MAX_DEPTH}", field="where")
+    if not isinstance(given, dict):
+        raise _bad(at, 'a filter is an object such as {"field": "browser", "op": "is", "value": "Firefox"}')
+    for name, made in _TREES.items():
+        if name in given:
+            only(given, (name,), at)
+            return made(given[name], f"{at}.{name}", depth + 1)
+    only(given, ("field", "op", "value", "all", "any", "not"), at)
+    field, op = given.get("field"), given.get("op")
+    if not isinstance(field, str) or not field:
+        raise _bad(at, "field: the name of a field is missing")
+    if field.startswith("person."):
+        raise _bad(at, f"field: {field[:60]!r}: properties of persons aren't there yet; fields of events are")
+    if op not in _OPERATORS:
+        raise _bad(at, f"op: {str(op)[:40]!r} isn't known; there are {', '.join(_OPERATORS)}")
+    return _OPERATORS[op](field, given.get("value"), at)
+
+
+def _list(made: Callable[..., Condition]) -> Callable[[Any, str, int], Condition]:
+    def read(given: Any, at: str, depth: int) -> Condition:
+        if not isinstance(given, list) or len(given) > MAX_FILTERS:
+            raise _bad(at, f"a list of at most {MAX_FILTERS} filters")
+        return made(*(condition(one, f"{at}[{n}]", depth) for n, one in enumerate(given)))
+
+    return read
+
+
+_TREES: dict[str, Callable[[Any, str, int], Condition]] = {
+    "all": _list(All),
+    "any": _list(AnyOf),
+    "not": lambda given, at, depth: Not(condition(given, at, depth)),
+}
+
+
+def _scalar(value: Any, at: str) -> Any:
+    if isinstance(value, str | int | float):
+        return value
+    raise _bad(at, "value: a text, a number, true or false")
+
+
+def _is(field: str, value: Any, at: str) -> Condition:
+    return Is(field, _scalar(value, at))
+
+
+def _in(field: str, value: Any, at: str) -> Condition:
+    if not isinstance(value, list) or len(value) > MAX_FILTERS:
+        raise _bad(at, f"value: a list of at most {MAX_FILTERS} values")
+    return In(field, tuple(_scalar(one, at) for one in value))
+
+
+def _bound(field: str, value: Any, at: str) -> Any:
+    if field in _TIMES:
+        try:
+            return read_time(value)
+        except ValueError as error:
+            raise _bad(at, f"value: {error}") from None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _bad(at, "value: a number")
+    return value
+
+
+def _compared(name: str) -> Callable[[str, Any, str], Condition]:
+    return lambda field, value, at: Between(field, **{name: _bound(field, value, at)})
+
+
+def _between(field: str, value: Any, at: str) -> Condition:
+    if not isinstance(value, list) or len(value) != 2:
+        raise _bad(at, "value: a list of two bounds, both included")
+    return Between(field, gte=_bound(field, value[0], at), lte=_bound(field, value[1], at))
+
+
+def _text(made: Callable[[str, str], Condition]) -> Callable[[str, Any, str], Condition]:
+    def read(field: str, value: Any, at: str) -> Condition:
+        if not isinstance(value, str):
+            raise _bad(at, "value: a text")
+        return made(field, value)
+
+    return read
+
+
+_OPERATORS: dict[str, Callable[[str, Any, str], Condition]] = {
+    "is": _is,
+    "in": _in,
+    "is_not": lambda field, value, at: Not(_is(field, value, at)),
+    "not_in": lambda field, value, at: Not(_in(field, value, at)),
+    "gt": _compared("gt"),
+    "gte": _compared("gte"),
+    "lt": _compared("lt"),
+    "lte": _compared("lte"),
+    "between": _between,
+    "contains": _text(Contains),
+    "starts_with": _text(StartsWith),
+    "exists": lambda field, value, at: Has(field),
+    "missing": lambda field, value, at: Missing(field),
+}
+
+
+def step(given: Any, at: str, further: tuple[str, ...] = ()) -> Condition:
+    """A set of events: `{"event": "buy"}`, a list of names, `{}` for any event, or `{"any": [step…]}`."""
+    if not isinstance(given, dict):
+        raise _bad(at, 'a step is an object such as {"event": "buy"}; {} is any event')
+    only(given, ("event", "where", "any", "as", *further), at)
+    if "any" in given:
+        steps = given["any"]
+        if not isinstance(steps, list) or "event" in given or "where" in given:
+            raise _bad(at, "any: a list of steps, with no event or where beside it")
+        return AnyOf(*(step(one, f"{at}.any[{n}]") for n, one in enumerate(steps)))
+    parts = [event(given.get("event"), at)]
+    where = given.get("where", [])
+    if not isinstance(where, list):
+        raise _bad(at, "where: a list of filters")
+    parts += [condition(one, f"{at}.where[{n}]") for n, one in enumerate(where)]
+    return All(*parts)
+
+
+def event(names: Any, at: str) -> Condition:
+    """Events of a name, or of one of several; of any name where there is none."""
+    if names is None:
+        return All()
+    names = [names] if isinstance(names, str) else names
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise _bad(at, "event: a name or a list of names")
+    return In("event", tuple(names))
+
+
+def only(given: Mapping[str, Any], known: tuple[str, ...], at: str) -> None:
+    """Refuse a key that isn't known rather than ignore it."""
+    for name in given:
+        if name not in known:
+            raise _bad(at, f"{str(name)[:40]!r} isn't a key; there are {', '.join(known)}")
+
+
+def _bad(at: str, said: str) -> BadQuestion:
+    return BadQuestion(f"{at}: {said}", field=at.partition("[")[0].partition(".")[0])

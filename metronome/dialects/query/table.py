@@ -1,0 +1,87 @@
+"""An answer on the wire: JSON with an ETag, or its result as a table in CSV or NDJSON."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import orjson
+from flask import Request, Response
+
+from metronome.errors import BadQuestion
+
+_TYPES = {
+    "json": "application/json",
+    "csv": "text/csv",
+    "ndjson": "application/x-ndjson",
+}
+
+#: Of what changes with each asking: it isn't part of what an ETag says.
+_MOVING = ("took_ms", "watermark", "to")
+
+
+def format_of(request: Request) -> str:
+    """`json`, `csv` or `ndjson`, by `?format=` or the Accept header; raises BadQuestion for another."""
+    wanted = request.args.get("format")
+    if wanted is None:
+        accept = request.accept_mimetypes
+        best = accept.best_match(list(_TYPES.values())) if accept else "application/json"
+        wanted = next((name for name, media_type in _TYPES.items() if media_type == best), str(accept))
+    if wanted not in _TYPES:
+        raise BadQuestion(f"format: {wanted[:60]!r} isn't there; there are {', '.join(_TYPES)}", field="format")
+    return wanted
+
+
+def reply(request: Request, kind: str, asked: Mapping[str, Any], body: Mapping[str, Any]) -> Response:
+    """The answer in the format that was asked for; 304 to who holds the same."""
+    wanted = format_of(request)
+    result: Mapping[str, Any] = body["result"]
+    if wanted == "json":
+        data = orjson.dumps(body)
+    else:
+        rows = list(_ROWS[kind](result, asked))
+        data = _csv(rows) if wanted == "csv" else b"".join(orjson.dumps(row) + b"\n" for row in rows)
+    lasting = {name: value for name, value in body["meta"].items() if name not in _MOVING}
+    response = Response(data, content_type=_TYPES[wanted] + ("; charset=utf-8" if wanted == "csv" else ""))
+    response.set_etag(hashlib.blake2b(orjson.dumps([wanted, result, lasting]), digest_size=12).hexdigest())
+    response.headers["Cache-Control"] = "private, no-cache"
+    response.headers["Vary"] = "Accept"
+    response.make_conditional(request)
+    return response
+
+
+def _csv(rows: list[dict[str, Any]]) -> bytes:
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_cell(row.get(name)) for name in columns])
+    return out.getvalue().encode()
+
+
+def _cell(value: Any) -> Any:
+    if value is None or (isinstance(value, str | int | float) and not isinstance(value, bool)):
+        return value
+    return orjson.dumps(value).decode()
+
+
+def _trend(result: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for name, drawn in (("", result), ("previous", result.get("previous"))):
+        for series in drawn["series"] if drawn else ():
+            # The rest stands in the place of the first field.
+            group = dict.fromkeys(asked["by"]) | dict(zip(asked["by"], series["group"], strict=False))
+            for bucket, value in zip(drawn["buckets"] if drawn else (), series["values"], strict=True):
+                row = {"bucket": bucket, "series": series["name"], **group, "value": value}
+                yield {**row, "range": name or "asked"} if "previous" in result else row
+
+
+_ROWS: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], Iterator[dict[str, Any]]]] = {
+    "trend": _trend,
+    "values": lambda result, asked: iter(result["values"]),
+    "properties": lambda result, asked: iter(result["properties"]),
+    "events": lambda result, asked: iter(result["events"]),
+}

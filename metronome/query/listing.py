@@ -1,0 +1,186 @@
+"""The events themselves, page by page on one state of the indices; and which fields they have.
+
+A view (point in time) is opened for the first page and carried by the cursor of the next, so that events which come
+meanwhile neither double nor shift a page. Documents of other shippers are given with their facts derived, and
+looked at here where a condition needs one of these facts.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from metronome.event.facts import DERIVED, derive
+from metronome.event.fields import Event
+from metronome.periods import from_ms
+from metronome.query.answer import Page, Property
+from metronome.query.body import STAMPED, Json, all_of, parts_of, within
+from metronome.query.clause import clause
+from metronome.query.condition import All, Condition
+from metronome.query.door import Sources, answers, ask
+from metronome.query.kinds import NAMED, TEXTS, Kinds
+from metronome.query.partial import EXACT_UNIQUES
+from metronome.query.question import Listing, Properties, Question
+from metronome.query.search import VIEW_KEPT, Search
+
+#: Documents that are read at once to fill a page.
+_AT_ONCE = 1000
+
+#: Fields that one search looks at.
+_FIELDS_AT_ONCE = 100
+
+
+@answers(Listing)
+def _list(questions: Sequence[Listing], sources: Sources, now: datetime) -> list[Page]:
+    return [_page(question, sources, now) for question in questions]
+
+
+def _page(question: Listing, sources: Sources, now: datetime) -> Page:
+    search = sources.index.search
+    after = dict(question.after) if question.after else _first(question, sources, now)
+    events: list[Event] = []
+    for hit in _hits(search, question, after):
+        event = _event(hit)
+        if question.where.holds(event):
+            events.append(event)
+            after["sort"] = hit["sort"]
+        if len(events) == question.limit:
+            return Page(tuple(events), after, after["total"])
+    return Page(tuple(events), None, after["total"])
+
+
+def _first(question: Listing, sources: Sources, now: datetime) -> Json:
+    """Where a listing begins: the view that all its pages read, its period, and how many events there are."""
+    view = sources.index.search.open_view()
+    (counted,) = ask(Question(question.where, period=question.period), sources=sources, now=now)
+    return {"view": view, "sort": None, "total": int(counted.total), "within": within(question.period)}
+
+
+def _hits(search: Search, question: Listing, after: Json) -> Iterator[Json]:
+    names = tuple(name for name in question.where.fields() if name not in NAMED)
+    classes = search.kinds(names)
+    # A field of two kinds is asked for as each of them, where it is that; and every event is looked at again.
+    asked = [
+        _asked(question.where, kinds)
+        if indices is None
+        else all_of([{"terms": {"_index": list(indices)}}, _asked(question.where, kinds)])
+        for indices, kinds in classes
+    ]
+    query = all_of([{"bool": {"should": asked, "minimum_should_match": 1}}, *after["within"]])
+    order = "desc" if question.newest_first else "asc"
+    body: Json = {
+        "size": min(_AT_ONCE, max(question.limit, 10)),
+        "query": query,
+        "track_total_hits": False,
+        "sort": [{"@timestamp": {"order": order, "unmapped_type": "date"}}, {"_shard_doc": order}],
+    }
+    position = after["sort"]
+    while True:
+        body["pit"] = {"id": after["view"], "keep_alive": VIEW_KEPT}
+        if position is not None:
+            body["search_after"] = position
+        found = search.in_view(body)
+        after["view"] = found.get("pit_id", after["view"])
+        hits = found["hits"]["hits"]
+        yield from hits
+        if len(hits) < body["size"]:
+            return
+        position = hits[-1]["sort"]
+
+
+def _asked(where: Condition, kinds: Kinds) -> Json:
+    # Stamped documents by the whole condition; shipped ones by what reads no derived fact.
+    raw = [part for part in parts_of(where) if DERIVED.isdisjoint(part.fields())]
+    stamped = all_of([STAMPED, clause(where, kinds)])
+    shipped = all_of([clause(All(*raw), kinds)], but=(STAMPED,))
+    return {"bool": {"should": [stamped, shipped], "minimum_should_match": 1}}
+
+
+def _event(hit: Json) -> Event:
+    event = dict(_flat(hit["_source"]))
+    if "received_at" not in event:
+        derive(event, shipped=True)
+    return {"_id": hit["_id"], "_index": hit["_index"], **event}
+
+
+def _flat(document: Json, before: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in document.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{before}{name}.")
+        else:
+            yield before + name, value
+
+
+@dataclass
+class _Found:
+    types: set[str]
+    events: int = 0
+    values: int = 0
+    exact: bool = True
+    first: float | None = None
+    last: float | None = None
+
+    def add(self, kind: str, found: Json, *, alone: bool) -> None:
+        if not found["doc_count"]:
+            return
+        self.types.add(_TYPES.get(kind, "string"))
+        self.events += found["doc_count"]
+        distinct = int(found.get("values", {}).get("value", 0))
+        # Values of different kinds differ; those of the same kind in two sets of indices may be the same.
+        self.values += distinct
+        self.exact = self.exact and alone and distinct <= EXACT_UNIQUES
+        times = [time for time in (self.first, found["first"]["value"]) if time is not None]
+        self.first = min(times, default=None)
+        times = [time for time in (self.last, found["last"]["value"]) if time is not None]
+        self.last = max(times, default=None)
+
+
+#: Kind to the type that JSON has.
+_TYPES = {"number": "number", "flag": "boolean", "flags": "boolean", **dict.fromkeys(TEXTS[:2], "string")}
+
+
+@answers(Properties)
+def _properties(questions: Sequence[Properties], sources: Sources, now: datetime) -> list[tuple[Property, ...]]:
+    return [tuple(_describe(question, sources.index.search)) for question in questions]
+
+
+def _describe(question: Properties, search: Search) -> list[Property]:
+    caps = search.describe()["fields"]
+    names = [name for name in caps if not name.startswith("_") and not _is_object(caps[name])]
+    found: dict[str, _Found] = defaultdict(lambda: _Found(set()))
+    asked = tuple(name for name in question.where.fields() if name not in NAMED)
+    several = [name for name in names if len(caps[name]) > 1]
+    groups = [[name] for name in several]
+    others = [name for name in names if len(caps[name]) == 1]
+    groups += [others[n : n + _FIELDS_AT_ONCE] for n in range(0, len(others), _FIELDS_AT_ONCE)]
+    for group in groups:
+        kinds_seen: set[str] = set()
+        for indices, kinds in search.kinds([*dict.fromkeys((*group, *asked))]):
+            aggs = {name: _about(name, kinds) for name in group}
+            query = all_of([_asked(question.where, kinds), *within(question.period)])
+            body = {"size": 0, "track_total_hits": False, "query": query, "aggs": aggs}
+            for name, about in search(body, indices).get("aggregations", {}).items():
+                kind = kinds.of(name)
+                found[name].add(kind, about, alone=kind not in kinds_seen or name not in several)
+                kinds_seen.add(kind)
+    rows = [_property(name, one) for name, one in found.items() if one.events]
+    return sorted(rows, key=lambda row: (-row.events, row.name))
+
+
+def _is_object(types: Json) -> bool:
+    return set(types) <= {"object", "nested"}
+
+
+def _about(name: str, kinds: Kinds) -> Json:
+    aggs: Json = {"first": {"min": {"field": "@timestamp"}}, "last": {"max": {"field": "@timestamp"}}}
+    if kinds.of(name) not in ("none", "other"):
+        aggs["values"] = {"cardinality": {"field": name, "precision_threshold": EXACT_UNIQUES}}
+    return {"filter": {"exists": {"field": name}}, "aggs": aggs}
+
+
+def _property(name: str, found: _Found) -> Property:
+    first, last = (None if time is None else from_ms(time) for time in (found.first, found.last))
+    return Property(name, tuple(sorted(found.types)), found.events, found.values, found.exact, first, last)
