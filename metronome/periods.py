@@ -257,7 +257,7 @@ def common_step(starts: list[datetime]) -> tuple[int, int]:
     """
     found = [to_ms(start) for start in starts]
     step = math.gcd(*(ms - found[0] for ms in found[1:])) if len(found) > 1 else 0
-    step = step or 60_000
+    step = step or 86_400_000
     return step, found[0] % step
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -15,8 +16,10 @@ from hypothesis import strategies as st
 
 from metronome.periods import (
     INTERVALS,
+    Every,
     Period,
     bucket_of,
+    common_step,
     edges,
     from_ms,
     label,
@@ -276,3 +279,100 @@ def test_what_is_no_period_is_refused_by_parameter(first: str | None, last: str 
 def test_an_unknown_time_zone_is_refused_with_an_example(name: str) -> None:
     with pytest.raises(ValueError, match="is not a time zone; use an IANA name such as Europe/Paris or UTC"):
         zone(name)
+
+
+def test_clocks_never_change_twice_within_the_stretch_that_hours_are_counted_in() -> None:
+    # What `Every.starts` skips over, against the step by step way, for every zone and the years in which most changed.
+    for name in sorted(available_timezones()):
+        every = Every("hour", tz=zone(name))
+        for year in (1945, 1972, 2007, 2026):
+            first, last = datetime(year, 3, 20, tzinfo=UTC), datetime(year, 4, 12, tzinfo=UTC)
+            found = list(every.starts(first, last))
+            assert found[0] == every.start_of(first)
+            assert [every.after(start) for start in found[:-1]] == found[1:], (name, year)
+
+
+def test_hours_of_five_years_in_a_zone_are_cheap() -> None:
+    started = time.process_time()
+    found = list(edges(datetime(2021, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC), "hour", PARIS))
+    assert len(found) == 24 * (5 * 365 + 1) + 1
+    assert time.process_time() - started < 0.5  # 2.4 s before; 0.02 s on a slow machine
+
+
+@pytest.mark.parametrize(
+    ("every", "moment", "start"),
+    [
+        pytest.param(Every("week"), "2000-01-09T23:59:59Z", "2000-01-03T00:00:00Z", id="weeks begin on Monday"),
+        pytest.param(Every("week", week_start=6), "2000-01-09T00:00:00Z", "2000-01-09T00:00:00Z", id="or on Sunday"),
+        pytest.param(Every("minute", 10), "2026-11-22T09:39:59Z", "2026-11-22T09:30:00Z", id="ten minutes"),
+        pytest.param(Every("minute", 10), "1999-12-31T23:55:00Z", "1999-12-31T23:50:00Z", id="before the anchor"),
+        pytest.param(Every("second", 7), "2000-01-03T00:00:13Z", "2000-01-03T00:00:07Z", id="seven seconds"),
+        pytest.param(Every("hour", 5), "2000-01-03T09:00:00Z", "2000-01-03T05:00:00Z", id="five hours"),
+        pytest.param(Every("week", 2), "2000-01-16T12:00:00Z", "2000-01-03T00:00:00Z", id="two weeks"),
+        pytest.param(Every("day", 3), "2000-01-01T12:00:00Z", "1999-12-31T00:00:00Z", id="three days, backwards"),
+        pytest.param(Every("month", 3), "2026-11-22T00:00:00Z", "2026-10-01T00:00:00Z", id="three months"),
+        pytest.param(Every("year", 10), "2026-11-22T00:00:00Z", "2020-01-01T00:00:00Z", id="ten years"),
+        pytest.param(
+            Every("month", 3, tz=PARIS), "2026-09-30T22:00:00Z", "2026-09-30T22:00:00Z", id="months of a zone"
+        ),
+        pytest.param(
+            Every("day", 2, tz=PARIS), "2026-10-25T23:30:00Z", "2026-10-24T22:00:00Z", id="over a clock change"
+        ),
+    ],
+)
+def test_multiples_are_counted_from_a_monday(every: Every, moment: str, start: str) -> None:
+    assert every.start_of(read_time(moment)) == read_time(start)
+
+
+@given(
+    st.datetimes(datetime(1890, 1, 1), datetime(2100, 1, 1)),
+    st.sampled_from(("second", "minute", "hour", "day", "week", "month", "year")),
+    st.integers(1, 40),
+    st.sampled_from(("UTC", "Europe/Paris", "Africa/Monrovia", "Australia/Lord_Howe", "America/Sao_Paulo")),
+    st.integers(0, 6),
+)
+def test_every_moment_is_in_the_bucket_that_starts_before_it(
+    at: datetime, unit: str, count: int, tz: str, week_start: int
+) -> None:
+    moment = at.replace(tzinfo=UTC)
+    every = Every(unit, count, zone(tz), week_start)
+    start = every.start_of(moment)
+    assert start <= moment < every.after(start)
+    assert every.start_of(start) == start
+    assert every.start_of(every.after(start)) == every.after(start)
+
+
+@pytest.mark.parametrize(
+    ("zone_name", "first", "last", "interval", "step_s"),
+    [
+        ("Europe/Paris", "2026-06-01", "2026-06-10", "day", 86_400),
+        ("Europe/Paris", "2026-10-20", "2026-10-30", "day", 3600),
+        ("Australia/Lord_Howe", "2026-03-20", "2026-04-20", "day", 1800),
+        ("Africa/Monrovia", "1971-12-01", "1972-02-01", "month", 30),
+        ("UTC", "2026-06-01", "2026-06-01", "year", 86_400),
+    ],
+)
+def test_a_common_step_crosses_no_edge(zone_name: str, first: str, last: str, interval: str, step_s: int) -> None:
+    starts = list(edges(read_time(first), read_time(last), interval, zone(zone_name)))
+    step, offset = common_step(starts)
+    assert all((to_ms(start) - offset) % step == 0 for start in starts)
+    assert step >= step_s * 1000
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "tz"),
+    [
+        ("9999-12-31T20:00:00Z", None, "Asia/Tokyo"),
+        ("0001-01-01T00:00:00Z", None, "America/New_York"),
+        ("0001-01-01", None, "UTC"),
+        (None, "9999-12-31", "UTC"),
+    ],
+)
+def test_what_lies_outside_the_calendar_is_an_error_that_says_so(first: str | None, last: str | None, tz: str) -> None:
+    with pytest.raises(ValueError, match=r"(is not a date|before the calendar)"):
+        period(first, last, zone(tz))
+
+
+def test_a_time_of_elasticsearch_beyond_the_calendar_is_its_last_moment() -> None:
+    assert from_ms(1e18).year == 9999
+    assert from_ms(-1e18).year == 1

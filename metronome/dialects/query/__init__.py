@@ -35,7 +35,7 @@ from metronome.dialects.query.schemas import (
     ValuesSchema,
 )
 from metronome.dialects.query.table import format_of, reply
-from metronome.errors import BadQuestion, NotFound
+from metronome.errors import BadQuestion
 from metronome.event.agents import ROBOT_LIST
 from metronome.periods import to_text
 from metronome.query import Answer
@@ -59,7 +59,6 @@ def blueprint(doors: Doors) -> Blueprint:
     routes = Blueprint(NAME, __name__)
     key = _signing_key(doors)
 
-    @routes.route("/query/<kind>", methods=["GET", "POST"])
     @needs("read")
     def query(kind: str) -> Response:
         started = time.perf_counter()
@@ -70,6 +69,10 @@ def blueprint(doors: Doors) -> Blueprint:
         meta = _meta(shared, asked, answers, (time.perf_counter() - started) * 1000)
         return reply(request, kind, asked, {"result": result, "meta": meta})
 
+    for kind in SCHEMAS:
+        routes.add_url_rule(f"/query/{kind}", kind, query, methods=["GET", "POST"], defaults={"kind": kind})
+    # A kind that there isn't gets an answer that says which there are.
+    routes.add_url_rule("/query/<kind>", "unknown", query, methods=["GET", "POST"])
     return routes
 
 
@@ -87,10 +90,10 @@ def _answered(
 
 
 def to_question(kind: str, given: Any) -> dict[str, Any]:
-    """The keys of a question, checked; raises NotFound for an unknown kind, else BadQuestion that names the key."""
+    """The keys of a question, checked; raises BadQuestion that names the key or the kind."""
     schema = SCHEMAS.get(kind)
     if schema is None:
-        raise NotFound(f"{kind[:40]!r} isn't a kind of question; there are {', '.join(SCHEMAS)}")
+        raise BadQuestion(f"{kind[:40]!r} isn't a kind of question; there are {', '.join(SCHEMAS)}")
     if not isinstance(given, dict):
         raise BadQuestion('a question is a JSON object, such as {"series": [{"event": "view"}]}')
     known = [field.data_key or name for name, field in schema.fields.items()]

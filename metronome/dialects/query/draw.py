@@ -72,11 +72,14 @@ class Drawing:
     common: Common
     ask: Ask
     answers: list[Answer] = field(default_factory=list)
+    #: Lines that an earlier range of the same trend had: a later one has the same.
+    kept: set[str] | None = None
 
     def result(self) -> dict[str, Any]:
         """The contract's shape."""
         slots = self._slots()
         result = self._drawn(self.common.period, slots)
+        self.kept = {str(line["group"]) for line in result["series"]}
         if self.trend.compare is not None:
             previous = self._drawn(self.trend.compare, slots)
             result["previous"] = {"buckets": previous["buckets"], "series": previous["series"]}
@@ -136,7 +139,9 @@ class Drawing:
             nothing = of_nothing(series)
             values.append([one.get((start, *group), nothing) for one in buckets for start in starts])
             values[-1].append(total.get(group, nothing))
-        if not keep and not any(value for one in values for value in one):
+        if self.kept is None and not keep and not any(value for one in values for value in one):
+            return []
+        if self.kept is not None and str(shown) not in self.kept:
             return []
         names = [series.name for series in trend.series]
         if trend.formula is not None:
