@@ -71,11 +71,14 @@ def legs(question: Question) -> tuple[Leg, ...]:
     return tuple(found)
 
 
-def search_body(questions: Sequence[Question], kinds: Kinds) -> Json:
-    """The one search that answers all questions of one period, or the first pages of it."""
+def search_body(questions: Sequence[Question], kinds: Kinds, *, sets: bool = False) -> Json:
+    """The one search that answers all questions of one period, or the first pages of it.
+
+    With `sets`, uniques without groupings come as sets that can be added to others; else Elasticsearch counts them.
+    """
     common = common_parts(questions)
     own = tuple(_without(question, common) for question in questions)
-    aggs = (_remembered if all(q.period == Period() for q in own) else _aggregations)(own, kinds)
+    aggs = (_remembered if all(q.period == Period() for q in own) else _aggregations)(own, kinds, sets)
     return {
         "size": 0,
         "track_total_hits": False,
@@ -109,6 +112,11 @@ def rows(question: Question, kinds: Kinds, *, estimate: bool = False) -> Json:
 
 def needs_values(question: Question) -> bool:
     return isinstance(question.measure, Unique | Percentile)
+
+
+def is_total_of_values(question: Question) -> bool:
+    """Whether it is a unique count without groupings, which Elasticsearch can count by itself."""
+    return isinstance(question.measure, Unique) and not question.by
 
 
 def is_paged(question: Question) -> bool:
@@ -167,13 +175,13 @@ def _without(question: Question, common: list[Condition]) -> Question:
     return replace(question, where=All(*own), period=period)
 
 
-def _aggregations(questions: tuple[Question, ...], kinds: Kinds) -> Json:
+def _aggregations(questions: tuple[Question, ...], kinds: Kinds, sets: bool) -> Json:
     """An aggregation a question, for questions that are left with the conditions of their own."""
     stamped: Json = {}
     aggs: Json = {}
     for number, question in enumerate(questions):
         for part, leg in enumerate(legs(question)):
-            stamped[f"q{number}.{part}"] = _of_leg(leg.question, kinds)
+            stamped[f"q{number}.{part}"] = _of_leg(leg.question, kinds, sets)
         unseen = unreadable(question, compared(question), kinds)
         if unseen:
             aggs[f"ignored{number}"] = {"filter": unseen}
@@ -186,8 +194,10 @@ def _aggregations(questions: tuple[Question, ...], kinds: Kinds) -> Json:
 _remembered = lru_cache(maxsize=256)(_aggregations)
 
 
-def _of_leg(question: Question, kinds: Kinds) -> Json:
+def _of_leg(question: Question, kinds: Kinds, sets: bool) -> Json:
     found: Json = {"filter": clause(question.where, kinds)}
+    if is_total_of_values(question) and not sets:
+        return {**found, "aggs": {"of": _measured(question, kinds, estimate=True)}}
     if is_paged(question):
         return {**found, "aggs": {"by": rows(question, kinds)}}
     measured = _measured(question, kinds)

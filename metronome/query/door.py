@@ -29,8 +29,11 @@ class Source(Protocol):
         """The stretches of the period that it has whole, ascending and apart."""
         ...
 
-    def partials(self, questions: Sequence[Question]) -> list[Partial]:
-        """A partial answer a question, in order. All have one period, which the source holds."""
+    def partials(self, questions: Sequence[Question], *, alone: bool) -> list[Partial]:
+        """A partial answer a question, in order. All have one period, which the source holds.
+
+        Where the source is asked `alone`, nothing will be added to what it says: figures will do for sets of values.
+        """
         ...
 
 
@@ -77,9 +80,10 @@ def _ask_questions(questions: Sequence[Question], sources: Sources, now: datetim
     merged = [Partial() for _ in questions]
     for period in dict.fromkeys(question.period for question in questions):
         numbers = [number for number, question in enumerate(questions) if question.period == period]
-        for source, stretch in cut(period, sources):
+        stretches = cut(period, sources)
+        for source, stretch in stretches:
             asked = [replace(questions[number], period=stretch) for number in numbers]
-            for number, partial in zip(numbers, source.partials(asked), strict=True):
+            for number, partial in zip(numbers, source.partials(asked, alone=len(stretches) == 1), strict=True):
                 merged[number].add(partial)
     return [finish(question, partial, now, watermark) for question, partial in zip(questions, merged, strict=True)]
 

@@ -25,6 +25,7 @@ from metronome.query.body import (
     all_of,
     common_parts,
     is_paged,
+    is_total_of_values,
     legs,
     needs_edges,
     page_body,
@@ -67,30 +68,37 @@ class Index:
             self._watermark = (time.monotonic(), known)
         return known
 
-    def partials(self, questions: Sequence[Question]) -> list[Partial]:
+    def partials(self, questions: Sequence[Question], *, alone: bool) -> list[Partial]:
         """A partial answer a question, in order; all questions have one period and see the index at one moment."""
         fields = list(dict.fromkeys(name for question in questions for name in fields_of(question)))
         try:
-            return self._by_kinds(questions, [name for name in fields if name not in NAMED])
+            return self._by_kinds(questions, [name for name in fields if name not in NAMED], alone)
         except StoreRefused:
             # Indices that were made without our template may give a named field another type.
-            return self._by_kinds(questions, fields)
+            return self._by_kinds(questions, fields, alone)
 
     def is_known(self, question: Known) -> bool:
         query = all_of([clause(question.where, AS_NAMED)])
         found = self.search({"size": 0, "track_total_hits": 1, "terminate_after": 1, "query": query})
         return bool(found["hits"]["total"]["value"])
 
-    def _by_kinds(self, questions: Sequence[Question], fields: list[str]) -> list[Partial]:
+    def _by_kinds(self, questions: Sequence[Question], fields: list[str], alone: bool) -> list[Partial]:
         found = [Partial() for _ in questions]
-        for indices, kinds in self.search.kinds(fields):
-            self._add(self._with_bounds(questions, kinds, indices), kinds, indices, found)
+        classes = self.search.kinds(fields)
+        for indices, kinds in classes:
+            bounded = self._with_bounds(questions, kinds, indices)
+            self._add(bounded, kinds, indices, found, alone=alone and len(classes) == 1)
         return found
 
-    def _add(self, questions: Sequence[Question], kinds: Kinds, indices: Indices, found: list[Partial]) -> None:
-        aggs = self.search(search_body(questions, kinds), indices).get("aggregations")
+    def _add(
+        self, questions: Sequence[Question], kinds: Kinds, indices: Indices, found: list[Partial], *, alone: bool
+    ) -> None:
+        aggs = self.search(search_body(questions, kinds, sets=not alone), indices).get("aggregations")
         if not aggs:
-            return
+            return None
+        if alone and aggs["shipped"]["doc_count"] and any(map(is_total_of_values, questions)):
+            # Shipped documents add values of their own, and what both have must count once.
+            return self._add(questions, kinds, indices, found, alone=False)
         for number, question in enumerate(questions):
             found[number].ignored += aggs.get(f"ignored{number}", {}).get("doc_count", 0)
             for part, leg in enumerate(legs(question)):
@@ -98,10 +106,13 @@ class Index:
                 self._read(reading, aggs["stamped"][f"q{number}.{part}"], indices)
         if aggs["shipped"]["doc_count"]:
             shipped.add(self.search, questions, kinds, indices, found)
+        return None
 
     def _read(self, reading: Reading, answered: Json, indices: Indices) -> None:
         question = reading.leg.question
-        if not question.by and not is_paged(question):
+        if "value" in answered.get("of", {}):
+            reading.add_estimate((), answered["of"])
+        elif not question.by and not is_paged(question):
             reading.add((), answered, answered["doc_count"])
         elif is_paged(question):
             self._read_rows(reading, answered["by"], indices)

@@ -9,7 +9,6 @@ unique, of very many values    an estimate with its bound; two of them add up to
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +21,7 @@ from metronome.query.kinds import plain
 from metronome.query.question import Count, Grouping, Max, Mean, Measure, Min, Percentile, Question, Ranges, Sum, Unique
 
 
-@dataclass
+@dataclass(slots=True)
 class Tally:
     """What is known of one group. `values` has typed values, so that 1, "1" and True stay three."""
 
@@ -31,7 +30,7 @@ class Tally:
     sums: list[float] = field(default_factory=list)
     low: Number | None = None
     high: Number | None = None
-    values: Counter[Any] = field(default_factory=Counter)
+    values: dict[Any, int] = field(default_factory=dict)
     estimates: list[int] = field(default_factory=list)
 
     def add(self, other: Tally) -> None:
@@ -40,16 +39,16 @@ class Tally:
         self.sums += other.sums
         self.low = other.low if self.low is None else min(self.low, self.low if other.low is None else other.low)
         self.high = other.high if self.high is None else max(self.high, self.high if other.high is None else other.high)
-        self.values.update(other.values)
+        for value, times in other.values.items():
+            self.values[value] = self.values.get(value, 0) + times
         self.estimates += other.estimates
 
     def add_value(self, measure: Measure, value: Any, times: int = 1) -> None:
         """Count a value of the measure's field; text is no number."""
-        if isinstance(measure, Unique):
-            self.values[typed(value)] += times
+        if isinstance(measure, Unique) or (isinstance(measure, Percentile) and is_number(value)):
+            key = typed(value)
+            self.values[key] = self.values.get(key, 0) + times
         elif is_number(value):
-            if isinstance(measure, Percentile):
-                self.values[typed(value)] += times
             self.add_numbers(times, value * times, value, value)
 
     def add_numbers(self, numbers: int, total: float, low: Number, high: Number) -> None:
@@ -71,7 +70,11 @@ class Partial:
         return found
 
     def add(self, other: Partial) -> None:
+        """Add another's tallies to these. They may become these: the other isn't used any more."""
         self.ignored += other.ignored
+        if not self.tallies:
+            self.tallies = other.tallies
+            return
         for key, tally in other.tallies.items():
             self.at(key).add(tally)
 

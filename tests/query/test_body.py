@@ -131,14 +131,7 @@ def test_the_questions_of_a_tock_are_one_search() -> None:
                 },
                 "q3.0": {
                     "filter": {"bool": {"filter": [], **people}},
-                    "aggs": {
-                        "by": {
-                            "composite": {
-                                "size": 5000,
-                                "sources": [{"value": {"terms": {"field": "distinct_id", "missing_bucket": True}}}],
-                            }
-                        }
-                    },
+                    "aggs": {"of": {"cardinality": {"field": "distinct_id", "precision_threshold": 40_000}}},
                 },
                 "q4.0": {
                     "filter": {"bool": {"filter": [{"range": {"status": {"gte": 400}}}], **people}},

@@ -54,7 +54,7 @@ class Memory:
     def holds(self, period: Period) -> list[Period]:
         return [part for part in self.held if _inside(part, period)]
 
-    def partials(self, questions: Sequence[Question]) -> list[Partial]:
+    def partials(self, questions: Sequence[Question], *, alone: bool) -> list[Partial]:
         period = questions[0].period
         assert period.start is not None and period.end is not None
         self.asked.append(period)
