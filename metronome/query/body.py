@@ -38,6 +38,9 @@ PAGE = 5_000
 #: Buckets of time in one answer; Elasticsearch's own limit is 65,536.
 MAX_BUCKETS = 50_000
 
+#: Blank names are renamed by intake, so no event has this one.
+_NO_FIELD = "metronome. "
+
 #: What passed our intake; the rest was shipped.
 STAMPED: Json = {"exists": {"field": "received_at"}}
 
@@ -104,7 +107,7 @@ def rows(question: Question, kinds: Kinds, *, estimate: bool = False) -> Json:
         sources.append({f"by{number}": _source(grouping, question, kinds)})
     if needs_values(question) and not estimate:
         assert not isinstance(question.measure, Count)
-        sources.append({"value": {"terms": {"field": question.measure.field, "missing_bucket": True}}})
+        sources.append({"value": {"terms": {"field": readable(question.measure.field, kinds), "missing_bucket": True}}})
     found: Json = {"composite": {"size": PAGE, "sources": sources}}
     measured = _measured(question, kinds, estimate=estimate)
     return {**found, "aggs": {"of": measured}} if measured else found
@@ -214,7 +217,7 @@ def _measured(question: Question, kinds: Kinds, *, estimate: bool = False) -> Js
     if isinstance(measure, Count) or (needs_values(question) and not estimate):
         return None
     if isinstance(measure, Unique):
-        return {"cardinality": {"field": measure.field, "precision_threshold": EXACT_UNIQUES}}
+        return {"cardinality": {"field": readable(measure.field, kinds), "precision_threshold": EXACT_UNIQUES}}
     # Of text there are no numbers to add up.
     return {"stats": {"field": measure.field}} if kinds.of(measure.field) == "number" else None
 
@@ -222,7 +225,7 @@ def _measured(question: Question, kinds: Kinds, *, estimate: bool = False) -> Js
 def _grouping(question: Question, kinds: Kinds) -> Json:
     grouping = question.by[0]
     if isinstance(grouping, Values):
-        return {"terms": {"field": grouping.field, "size": TERMS}}
+        return {"terms": {"field": readable(grouping.field, kinds), "size": TERMS}}
     assert isinstance(grouping, Every)
     # Every("day"), UTC              a calendar histogram, whose edges can't be wrong without clock changes
     # Every("day"), another zone     edges from zoneinfo: Elasticsearch's own bucketing has been wrong around clock
@@ -241,11 +244,16 @@ def _grouping(question: Question, kinds: Kinds) -> Json:
 
 def _source(grouping: Any, question: Question, kinds: Kinds) -> Json:
     if isinstance(grouping, Values):
-        return {"terms": {"field": grouping.field, "missing_bucket": True}}
+        return {"terms": {"field": readable(grouping.field, kinds), "missing_bucket": True}}
     if is_calendar(grouping):
         return {"date_histogram": {"field": "@timestamp", "calendar_interval": grouping.unit}}
     step, offset = common_step(bucket_starts(question))
     return {"date_histogram": {"field": "@timestamp", "fixed_interval": f"{step}ms", "offset": f"{offset}ms"}}
+
+
+def readable(field: str, kinds: Kinds) -> str:
+    """The field to group by. For one that can't be grouped a name that no event has: its values are missing."""
+    return field if kinds.of(field) != "other" else _NO_FIELD
 
 
 def is_calendar(every: Every) -> bool:

@@ -53,9 +53,10 @@ class Search:
         """The kinds of fields in each set of indices that agree about them, in sets that fit one address."""
         if not fields:
             return [(None, AS_NAMED)]
-        asked = {**_LENIENT, "fields": ",".join(fields), "include_unmapped": "true"}
+        asked = {**_LENIENT, "include_unmapped": "true"}
+        caps = self._send("POST", f"/{self._pattern}/_field_caps", {"fields": list(fields)}, asked)
         found: list[tuple[Indices, Kinds]] = []
-        for indices, kinds in read(self._send("POST", f"/{self._pattern}/_field_caps", None, asked), fields):
+        for indices, kinds in read(caps, fields):
             if indices is None:
                 found.append((None, kinds))
             else:
@@ -121,6 +122,8 @@ def _ours(error: StoreRefused | StoreUnavailable) -> Exception:
     cause = error.__cause__
     if isinstance(cause, ApiError) and "too_many_buckets" in str(cause):
         return too_many_buckets()
+    if isinstance(cause, ApiError) and ("too_many_clauses" in str(cause) or "too_many_nested_clauses" in str(cause)):
+        return BadQuestion("where: more filters than Elasticsearch takes; ask with fewer", field="where")
     if isinstance(error, StoreUnavailable) and isinstance(cause, ApiError):
         log.warning("a question wasn't answered", extra={"reason": str(cause)[:500]})
         return StoreUnavailable("Elasticsearch can't answer questions just now; ask again in a few seconds")

@@ -264,6 +264,12 @@ def test_a_cursor_is_checked(shop: Gateway) -> None:
             {"series": [{}], "where": [{"field": "person.plan", "op": "is", "value": 3}]},
             "where[0]: field: 'person.plan': properties of persons",
         ),
+        (
+            {"series": [{}], "where": [{"field": "a", "op": "contains", "value": "x" * 501}]},
+            "where[0]: value: a text of 1 to 500 characters",
+        ),
+        ({"series": [{}], "by": ["_id"]}, "'_id' isn't a field of events"),
+        ({"series": [{"measure": "unique:_index"}]}, "'_index' isn't a field of events"),
         ({"series": [{}], "from": "1900-01-01", "interval": "hour"}, "more buckets of time than one answer holds"),
     ],
 )
@@ -281,6 +287,23 @@ def test_deep_filters_are_refused_before_they_are_read(gateway: Gateway) -> None
         deep = {"not": deep}
     response = gateway.http.post("/query/trend", json={"series": [{}], "where": [deep]})
     assert (response.status_code, "nested deeper than 20" in response.json["error"]["message"]) == (400, True)
+
+
+def test_more_filters_than_elasticsearch_takes_are_a_400(gateway: Gateway) -> None:
+    gateway.accepted({"id": "home", "a": 1})
+    gateway.drain()
+    some = [{"field": "a", "op": "gt", "value": n} for n in range(400)]
+    response = gateway.http.post("/query/trend", json={"series": [{}], "where": [{"any": some}] * 10})
+    assert response.status_code in (200, 400)  # how many are too many hangs on Elasticsearch's memory
+    assert response.status_code == 200 or response.json["error"]["message"].startswith("where: more filters")
+
+
+def test_names_of_fields_are_never_patterns(shop: Gateway) -> None:
+    for name in ("*", "br*", "browser,price", "ses?ion_id", "<now>", "-browser"):
+        assert result(shop, "values", field=name) == {"values": []}
+    shop.accepted({"id": "home", "ts": "2026-10-06", "a,b*": "x"})
+    shop.drain()
+    assert result(shop, "values", field="a,b*")["values"] == [{"value": "x", "events": 1, "subjects": None}]
 
 
 def test_kinds_and_formats_that_there_are_not_say_which_there_are(gateway: Gateway) -> None:

@@ -103,6 +103,22 @@ def test_values_that_could_not_be_compared_are_counted_and_said(gateway: Gateway
     assert (count["result"]["series"][0]["total"], count["meta"]["exact"]) == (5, True)
 
 
+def test_a_field_that_cannot_be_grouped_is_said_and_no_error(gateway: Gateway) -> None:
+    gateway.drain()
+    gateway.elasticsearch.indices.create(
+        index=f"{gateway.settings.index_prefix}-2026.10.05", mappings={"properties": {"note": {"type": "text"}}}
+    )
+    gateway.accepted([{"ts": "2026-10-05", "note": "some words"}, {"ts": "2026-10-06", "note": "x"}])
+    gateway.drain()
+    span = {"from_": "2026-10-05", "to": "2026-10-06"}
+    for measure in ("unique:note", "count", "median:note"):
+        found = asked(gateway, "trend", series=[{"measure": measure}], by=["note"], **span)
+        assert (found["meta"]["exact"], found["meta"]["ignored_values"]) == (False, 1)
+    assert asked(gateway, "values", field="note", **span)["result"]["values"] == [
+        {"value": "x", "events": 1, "subjects": None}
+    ]
+
+
 def test_keys_have_the_types_that_were_sent(gateway: Gateway) -> None:
     events = [{"status": 404, "beta": True, "size": 1.5}, {"status": 200, "beta": False, "size": "true"}]
     for number, event in enumerate(events):

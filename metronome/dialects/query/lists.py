@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from metronome.dialects.query.read import Common, event
+from metronome.dialects.query.read import Common, event, own_name
 from metronome.errors import BadQuestion
 from metronome.periods import to_text
 from metronome.query import (
@@ -37,7 +37,7 @@ Result = tuple[dict[str, Any], list[Answer]]
 
 def values(asked: Mapping[str, Any], common: Common, ask: Ask) -> Result:
     """The values of a field, in most events first; `subjects` where a subject was named, else null."""
-    name, search = asked["field"], asked["search"]
+    name, search = own_name(asked["field"]), asked["search"]
     where = All(common.where, event(asked["event"], "values"), *([Contains(name, search)] if search else []))
     measures: list[Any] = [Count(), *([Unique(common.subject)] if common.subject else [])]
     answers = ask(*(Question(where, measure, (Values(name),), common.period) for measure in measures))

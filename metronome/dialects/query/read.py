@@ -36,6 +36,9 @@ WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", 
 MAX_DEPTH = 20
 MAX_FILTERS = 500
 
+#: Longest text that is looked for inside others.
+MAX_TEXT = 500
+
 #: Fields that hold times.
 _TIMES = ("@timestamp", "received_at")
 
@@ -95,7 +98,7 @@ def subject(name: str | None) -> str | None:
             'subject: persons aren\'t resolved yet; there are "session" and the name of a field, such as "distinct_id"',
             field="subject",
         )
-    return "session_id" if name == "session" else name
+    return "session_id" if name == "session" else name and own_name(name)
 
 
 def robots(given: Any) -> Condition:
@@ -152,6 +155,7 @@ def condition(given: Any, at: str, depth: int = 0) -> Condition:
     field, op = given.get("field"), given.get("op")
     if not isinstance(field, str) or not field:
         raise _bad(at, "field: the name of a field is missing")
+    own_name(field)
     if field.startswith("person."):
         raise _bad(at, f"field: {field[:60]!r}: properties of persons aren't there yet; fields of events are")
     if op not in _OPERATORS:
@@ -214,8 +218,8 @@ def _between(field: str, value: Any, at: str) -> Condition:
 
 def _text(made: Callable[[str, str], Condition]) -> Callable[[str, Any, str], Condition]:
     def read(field: str, value: Any, at: str) -> Condition:
-        if not isinstance(value, str):
-            raise _bad(at, "value: a text")
+        if not isinstance(value, str) or not 0 < len(value) <= MAX_TEXT:
+            raise _bad(at, f"value: a text of 1 to {MAX_TEXT} characters")
         return made(field, value)
 
     return read
@@ -254,6 +258,13 @@ def step(given: Any, at: str, further: tuple[str, ...] = ()) -> Condition:
         raise _bad(at, "where: a list of filters")
     parts += [condition(one, f"{at}.where[{n}]") for n, one in enumerate(where)]
     return All(*parts)
+
+
+def own_name(field: str) -> str:
+    """The name of a field of events; raises BadQuestion for one of Elasticsearch's own."""
+    if field.startswith("_"):
+        raise BadQuestion(f"{field[:40]!r} isn't a field of events; names that start with _ are Elasticsearch's own")
+    return field
 
 
 def event(names: Any, at: str) -> Condition:

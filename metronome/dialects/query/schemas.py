@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import Schema, fields, validate
 
-from metronome.dialects.query.read import WEEKDAYS
+from metronome.dialects.query.read import MAX_TEXT, WEEKDAYS
 from metronome.dialects.query.trend import INTERVALS, MAX_TOP
 
 
@@ -71,7 +71,12 @@ class ValuesSchema(CommonSchema):
     field = fields.String(required=True, metadata={"description": "The field whose values are listed"})
     event = fields.Raw(load_default=None, allow_none=True, metadata={"description": "A name, or a list of names"})
     top = fields.Integer(load_default=100, strict=True, validate=validate.Range(min=1, max=10_000))
-    search = fields.String(load_default=None, allow_none=True, metadata={"description": "Text that the value contains"})
+    search = fields.String(
+        load_default=None,
+        allow_none=True,
+        validate=validate.Length(max=MAX_TEXT),
+        metadata={"description": "Text that the value contains"},
+    )
 
 
 class PropertiesSchema(CommonSchema):

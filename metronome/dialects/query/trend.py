@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from metronome.dialects.query.formula import Tree, parse
-from metronome.dialects.query.read import Common, only, span, step
+from metronome.dialects.query.read import Common, only, own_name, span, step
 from metronome.errors import BadQuestion
 from metronome.periods import Every, Period
 from metronome.query import (
@@ -78,7 +78,7 @@ def read(asked: Mapping[str, Any], common: Common, now: datetime) -> Trend:
     names = [one.name for one in series]
     if len(set(names)) < len(names):
         raise BadQuestion("series: each has a name of its own", field="series")
-    by = tuple(asked["by"])
+    by = tuple(map(own_name, asked["by"]))
     if len(by) > 2 or len(set(by)) < len(by):
         raise BadQuestion("by: up to two fields", field="by")
     every = Every(asked["interval"], tz=common.tz, week_start=common.week_start)
@@ -108,6 +108,7 @@ def _series(given: Any, at: str, common: Common, interval: str) -> Series:
 
 def _figure(measure: Any, subject: str | None) -> Any:
     kind, _, field = str(measure).partition(":")
+    own_name(field)
     percent = re.fullmatch(r"p([1-9]\d?)", kind)
     if measure == "count":
         return ((Count(),),)
