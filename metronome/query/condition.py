@@ -100,25 +100,28 @@ class OfField(Condition):
         yield self.field
 
 
-@dataclass(frozen=True)
-class In(OfField):
-    """The value equals one of `values`."""
+@dataclass(frozen=True, eq=False)
+class OfValues(OfField):
+    """A condition that names values. Two are equal where the values are the same; True isn't 1, as it is to Python."""
 
     values: tuple[Scalar, ...]
 
-    def fits(self, value: Any) -> bool:
-        return any(same(value, wanted) for wanted in self.values)
-
     def __hash__(self) -> int:
-        return hash((self.field, tuple(map(typed, self.values))))
+        return hash(self._key())
 
     def __eq__(self, other: object) -> bool:
-        # True == 1 to Python, and not to us.
-        return isinstance(other, In) and _key(self) == _key(other)
+        return isinstance(other, OfValues) and self._key() == other._key()
+
+    def _key(self) -> Any:
+        return type(self), self.field, tuple(map(typed, self.values))
 
 
-def _key(condition: In) -> Any:
-    return condition.field, tuple(map(typed, condition.values))
+@dataclass(frozen=True, eq=False)
+class In(OfValues):
+    """The value equals one of `values`."""
+
+    def fits(self, value: Any) -> bool:
+        return any(same(value, wanted) for wanted in self.values)
 
 
 def Is(field: str, value: Scalar) -> In:  # noqa: N802 - reads as the other conditions
@@ -178,11 +181,9 @@ class Has(OfField):
         return True
 
 
-@dataclass(frozen=True)
-class Outside(OfField):
+@dataclass(frozen=True, eq=False)
+class Outside(OfValues):
     """The field has a value that is none of these; other values of the same event may be among them."""
-
-    values: tuple[Scalar, ...]
 
     def fits(self, value: Any) -> bool:
         return not any(same(value, known) for known in self.values)

@@ -96,7 +96,8 @@ class Index:
         aggs = self.search(search_body(questions, kinds, sets=not alone), indices).get("aggregations")
         if not aggs:
             return None
-        if alone and aggs["shipped"]["doc_count"] and any(map(is_total_of_values, questions)):
+        totals = any(is_total_of_values(leg.question) for question in questions for leg in legs(question))
+        if alone and totals and aggs["shipped"]["doc_count"]:
             # Shipped documents add values of their own, and what both have must count once.
             return self._add(questions, kinds, indices, found, alone=False)
         for number, question in enumerate(questions):

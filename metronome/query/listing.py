@@ -29,6 +29,9 @@ from metronome.query.search import VIEW_KEPT, Search
 #: Documents that are read at once to fill a page.
 _AT_ONCE = 1000
 
+#: Documents that are read for one page: where few of them fit, a page has fewer than were asked for.
+MAX_READ = 50_000
+
 #: Fields that one search looks at.
 _FIELDS_AT_ONCE = 100
 
@@ -42,13 +45,14 @@ def _page(question: Listing, sources: Sources, now: datetime) -> Page:
     search = sources.index.search
     after = dict(question.after) if question.after else _first(question, sources, now)
     events: list[Event] = []
-    for hit in _hits(search, question, after):
+    for number, hit in enumerate(_hits(search, question, after), 1):
         event = _event(hit)
+        after["sort"] = hit["sort"]
         if question.where.holds(event):
             events.append(event)
-            after["sort"] = hit["sort"]
-        if len(events) == question.limit:
+        if len(events) == question.limit or number == MAX_READ:
             return Page(tuple(events), after, after["total"])
+    search.close_view(after["view"])
     return Page(tuple(events), None, after["total"])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from elasticsearch import ApiError, Elasticsearch
 
@@ -89,6 +90,11 @@ class Search:
             if not isinstance(error.__cause__, ApiError) or error.__cause__.meta.status != 404:
                 raise
             raise BadQuestion("cursor: it has expired; ask again from the start", field="cursor") from error
+
+    def close_view(self, view: str) -> None:
+        """Let go of a view that nobody will read again."""
+        with suppress(StoreRefused, StoreUnavailable):  # one that is gone already needs no closing
+            self._send("DELETE", "/_pit", {"id": view}, {})
 
     def describe(self) -> Json:
         """Field capabilities of everything in the indices."""

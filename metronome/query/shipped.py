@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
+from metronome.errors import BadQuestion
 from metronome.event.facts import DERIVED, RAW, derive
 from metronome.event.fields import Event
 from metronome.periods import Every, common_step, from_ms
@@ -35,6 +37,9 @@ from metronome.query.question import Count, Question
 from metronome.query.search import Indices, Search
 
 PAGE = 2000
+
+#: Parts of a condition that double the searches, each.
+MAX_MIXED = 6
 
 
 @dataclass(frozen=True)
@@ -68,15 +73,31 @@ def split(where: Condition) -> Iterator[tuple[Condition, Condition]]:
     AnyOf(Is("plan", "pro"), Is("event", "view"))    two: plan is pro, nothing left; it isn't, Is("event", "view")
     """
     parts = parts_of(where)
-    raw = [part for part in parts if _is_raw(part)]
-    left = All(*(part for part in parts if not _is_raw(part)))
-    mixed = next((part for part in _leaves(left) if _is_raw(part)), None)
-    if mixed is None:
-        yield All(*raw), left
-        return
-    for holds, assumed in ((True, mixed), (False, Not(mixed))):
-        for asked, rest in split(_with(left, mixed, All() if holds else AnyOf())):
-            yield All(*raw, assumed, *parts_of(asked)), rest
+    raw = All(*(part for part in parts if _is_raw(part)))
+    left: Condition = All(*(_merged(part) for part in parts if not _is_raw(part)))
+    mixed = list(dict.fromkeys(_raw_parts(left)))
+    if len(mixed) > MAX_MIXED:
+        raise BadQuestion(
+            "where: too many filters on sent fields stand in any or not beside filters on derived facts (event, "
+            "browser, is_robot, …), which documents of other shippers lack; ask in several questions",
+            field="where",
+        )
+    for chosen in product((True, False), repeat=len(mixed)):
+        rest = left
+        for part, holds in zip(mixed, chosen, strict=True):
+            rest = _with(rest, part, All() if holds else AnyOf())
+        assumed = (part if holds else Not(part) for part, holds in zip(mixed, chosen, strict=True))
+        yield All(*raw.parts, *assumed), rest
+
+
+def _merged(condition: Condition) -> Condition:
+    """The same condition, with all that one node asks of raw fields in one part."""
+    if not isinstance(condition, All | AnyOf):
+        return Not(_merged(condition.part)) if isinstance(condition, Not) else condition
+    kind = type(condition)
+    raw = [part for part in condition.parts if _is_raw(part)]
+    others = [_merged(part) for part in condition.parts if not _is_raw(part)]
+    return kind(*([kind(*raw)] if raw else []), *others)
 
 
 def _is_raw(condition: Condition) -> bool:
@@ -84,23 +105,23 @@ def _is_raw(condition: Condition) -> bool:
     return bool(names) and DERIVED.isdisjoint(names)
 
 
-def _leaves(condition: Condition) -> Iterator[Condition]:
-    if isinstance(condition, All | AnyOf):
-        for part in condition.parts:
-            yield from _leaves(part)
-    elif isinstance(condition, Not):
-        yield from _leaves(condition.part)
-    else:
+def _raw_parts(condition: Condition) -> Iterator[Condition]:
+    if _is_raw(condition):
         yield condition
+    elif isinstance(condition, All | AnyOf):
+        for part in condition.parts:
+            yield from _raw_parts(part)
+    elif isinstance(condition, Not):
+        yield from _raw_parts(condition.part)
 
 
-def _with(condition: Condition, leaf: Condition, known: Condition) -> Condition:
-    """The condition with `known` in the place of a leaf."""
-    if condition == leaf:
+def _with(condition: Condition, part: Condition, known: Condition) -> Condition:
+    """The condition with `known` in the place of a part."""
+    if condition == part:
         return known
     if isinstance(condition, All | AnyOf):
-        return type(condition)(*(_with(part, leaf, known) for part in condition.parts))
-    return Not(_with(condition.part, leaf, known)) if isinstance(condition, Not) else condition
+        return type(condition)(*(_with(one, part, known) for one in condition.parts))
+    return Not(_with(condition.part, part, known)) if isinstance(condition, Not) else condition
 
 
 def _fields(question: Question) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from metronome.dialects.tick.ask import TockQuerySchema, to_questions
+from metronome.errors import BadQuestion
 from metronome.periods import Every, Period
 from metronome.query import (
     PEOPLE,
@@ -97,6 +98,8 @@ def test_true_and_one_are_two_conditions() -> None:
     assert Is("a", True) != Is("a", 1)
     assert Is("a", 3) == Is("a", 3.0)
     assert len({Is("a", True), Is("a", 1), Is("a", "1")}) == 3
+    assert Outside("a", (True,)) != Outside("a", (1,))
+    assert Outside("a", (1,)) != In("a", (1,))
 
 
 def test_the_questions_of_a_tock_are_one_search() -> None:
@@ -205,6 +208,17 @@ def test_what_reads_derived_facts_is_looked_at_in_cases_that_exclude_each_other(
     plan, view = Is("plan", "pro"), Is("event", "view")
     assert list(split(All(Item("a"), view))) == [(All(Item("a")), All(view))]
     assert list(split(AnyOf(plan, view))) == [
-        (All(plan), All(AnyOf(All(), view))),
-        (All(Not(plan)), All(AnyOf(AnyOf(), view))),
+        (All(AnyOf(plan)), All(AnyOf(All(), view))),
+        (All(Not(AnyOf(plan))), All(AnyOf(AnyOf(), view))),
     ]
+
+
+def test_many_raw_filters_beside_each_other_are_one_case() -> None:
+    plans = [Is("plan", n) for n in range(40)]
+    assert len(list(split(AnyOf(*plans, Is("event", "view"))))) == 2
+
+
+def test_more_cases_than_are_asked_are_refused() -> None:
+    parts = [AnyOf(Is(f"f{n}", 1), Is("event", f"e{n}")) for n in range(20)]
+    with pytest.raises(BadQuestion, match="where: too many"):
+        list(split(All(*parts)))

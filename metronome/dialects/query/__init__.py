@@ -39,7 +39,9 @@ from metronome.errors import BadQuestion
 from metronome.event.agents import ROBOT_LIST
 from metronome.periods import to_text
 from metronome.query import Answer
+from metronome.settings import Settings
 from metronome.wire.access import needs
+from metronome.wire.request import body
 
 NAME = "query"
 
@@ -63,7 +65,7 @@ def blueprint(doors: Doors) -> Blueprint:
     def query(kind: str) -> Response:
         started = time.perf_counter()
         format_of(request)  # an unknown one is refused before anything is asked
-        asked = to_question(kind, _posted(request))
+        asked = to_question(kind, _posted(request, doors.settings))
         shared = common(asked, now := doors.clock())
         result, answers = _answered(kind, asked, shared, doors, key, now)
         meta = _meta(shared, asked, answers, (time.perf_counter() - started) * 1000)
@@ -114,11 +116,11 @@ def _reason(reasons: Any) -> str:
     return " ".join(map(str, reasons)).rstrip(".")
 
 
-def _posted(request: Request) -> Any:
+def _posted(request: Request, settings: Settings) -> Any:
     for name in request.args:
         if name not in ("q", "format") and not name.startswith("_"):
             raise BadQuestion(f"{name[:40]}: isn't a parameter; there are q and format", field=name[:40])
-    data = request.get_data(cache=False) if request.method == "POST" else request.args.get("q", "").encode()
+    data = body(request, settings) if request.method == "POST" else request.args.get("q", "").encode()
     if len(data) > MAX_QUESTION:
         raise BadQuestion(f"a question has at most {MAX_QUESTION} bytes")
     if not data and request.method == "GET":
