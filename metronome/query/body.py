@@ -214,7 +214,10 @@ def _of_leg(question: Question, kinds: Kinds, sets: bool) -> Json:
 
 def _measured(question: Question, kinds: Kinds, *, estimate: bool = False) -> Json | None:
     measure = question.measure
-    if isinstance(measure, Count) or (needs_values(question) and not estimate):
+    if isinstance(measure, Percentile):
+        # More values than events, and there are events of several; one of the same value twice is seen by it.
+        return {"value_count": {"field": readable(measure.field, kinds)}}
+    if isinstance(measure, Count) or (isinstance(measure, Unique) and not estimate):
         return None
     if isinstance(measure, Unique):
         return {"cardinality": {"field": readable(measure.field, kinds), "precision_threshold": EXACT_UNIQUES}}

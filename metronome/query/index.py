@@ -36,7 +36,7 @@ from metronome.query.clause import clause
 from metronome.query.condition import typed
 from metronome.query.kinds import AS_NAMED, NAMED, Kinds, as_sent
 from metronome.query.partial import Partial, Tally
-from metronome.query.question import Known, Question, Unique, Values, fields_of
+from metronome.query.question import Known, Percentile, Question, Unique, Values, fields_of
 from metronome.query.search import Indices, Search
 from metronome.settings import Settings
 from metronome.spool.status import backlog
@@ -136,7 +136,22 @@ class Index:
                     return self._estimate(reading, indices)
         for row in rows:
             reading.add_row(row)
+        if isinstance(question.measure, Percentile):
+            reading.partial.ignored += self._repeated(reading, rows, indices)
         return None
+
+    def _repeated(self, reading: Reading, rows: list[Json], indices: Indices) -> int:
+        """How many numbers an event has more than once: rows count each of them once an event."""
+        counted = [row for row in rows if row["key"]["value"] is not None]
+        if all(row["of"]["value"] == row["doc_count"] for row in counted):
+            return 0
+        body = page_body(reading.leg.question, reading.kinds, estimate=True)
+        if reading.leg.question.by:
+            values = sum(row["of"]["value"] for row in self.search.pages(body, indices))
+        else:
+            body["aggs"] = body["aggs"]["by"]["aggs"]
+            values = self.search(body, indices)["aggregations"]["of"]["value"]
+        return int(values) - int(sum(row["doc_count"] for row in counted))
 
     def _estimate(self, reading: Reading, indices: Indices) -> None:
         """Uniques of more rows than are read: Elasticsearch's own estimate of each group, marked as one."""

@@ -198,7 +198,10 @@ def test_rows_hold_groupings_and_the_values_that_are_kept_apart() -> None:
     questions = [Question(PEOPLE, measure, by) for measure in (Percentile("price"), Unique("price"), Sum("price"))]
     aggs = search_body(questions, kinds)["aggs"]["stamped"]["aggs"]
     assert [aggs[f"q{n}.0"]["aggs"]["by"] for n in range(3)] == [
-        {"composite": {"size": 5000, "sources": [*sources, value]}},
+        {
+            "composite": {"size": 5000, "sources": [*sources, value]},
+            "aggs": {"of": {"value_count": {"field": "price"}}},
+        },
         {"composite": {"size": 5000, "sources": [*sources, value]}},
         {"composite": {"size": 5000, "sources": sources}, "aggs": {"of": {"stats": {"field": "price"}}}},
     ]

@@ -103,6 +103,22 @@ def test_values_that_could_not_be_compared_are_counted_and_said(gateway: Gateway
     assert (count["result"]["series"][0]["total"], count["meta"]["exact"]) == (5, True)
 
 
+@pytest.mark.parametrize("by", [[], ["app"]], ids=["in all", "by app"])
+def test_a_number_that_an_event_has_twice_is_said_where_percentiles_count_it_once(
+    gateway: Gateway, by: list[str]
+) -> None:
+    span = {"from_": "2026-10-05", "to": "2026-10-05", "interval": "total", "by": by}
+    gateway.accepted([{"ts": "2026-10-05", "app": "a", "size": [1, 9]}, {"ts": "2026-10-05", "app": "a", "size": 3}])
+    gateway.drain()
+    found = asked(gateway, "trend", series=[{"measure": "median:size"}], **span)
+    assert (found["result"]["series"][0]["total"], found["meta"]["exact"]) == (3, True)
+    gateway.accepted([{"ts": "2026-10-05", "app": "a", "size": [7, 7]}])
+    gateway.drain()
+    found = asked(gateway, "trend", series=[{"measure": "median:size"}, {"name": "B", "measure": "sum:size"}], **span)
+    assert found["result"]["series"][1]["total"] == 27
+    assert (found["meta"]["exact"], found["meta"]["ignored_values"]) == (False, 1)
+
+
 def test_a_field_that_cannot_be_grouped_is_said_and_no_error(gateway: Gateway) -> None:
     gateway.drain()
     gateway.elasticsearch.indices.create(
