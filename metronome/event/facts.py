@@ -98,12 +98,20 @@ def referer_page_of(event: Event) -> str | None:
     referer = event.get("referer") or event.get("extra.referer")
     if not referer:
         return None
-    page = referer_page(referer if type(referer) is str else str(referer))
-    if page:
-        url = event.get("url")
-        if type(url) is str and host_of(url) == referer_host(page):
+    page, host = _pages[referer if type(referer) is str else str(referer)]
+    url = event.get("url")
+    if page and type(url) is str:
+        # "https://shop.example/item/7"    addresses are many, but few of them differ up to the third slash
+        start = url.find("//") + 2
+        end = url.find("/", start)
+        if _hosts[url[:end] if end > start else url] == host:
             return None
     return page
+
+
+def _page_and_host(referer: str) -> tuple[str | None, str]:
+    page = referer_page(referer)
+    return page, referer_host(page) if page else ""
 
 
 #: Adds one kind of fact to an event, in place.
@@ -127,7 +135,7 @@ def judge_agent(event: Event) -> None:
     agent = event.get(_AGENT) or next((event[name] for name in AGENT_NAMES if event.get(name)), None)
     if not agent:
         return
-    verdict = agents.judge(str(agent))
+    verdict = agents.judge(agent if type(agent) is str else str(agent))
     if "browser" in event or "platform" in event:
         sent = {name: event[name] for name in ("browser", "platform") if event.get(name) is not None}
         verdict = {**verdict, **sent}
@@ -193,5 +201,7 @@ def derive(event: Event, *, shipped: bool) -> None:
 
 _AGENT = AGENT_NAMES[0]
 
+_pages = Memo(_page_and_host, most=16384)
+_hosts = Memo(host_of, most=4096)
 _kinds = Memo(partial(_by_accept, shipped=False), most=4096)
 _shipped_kinds = Memo(partial(_by_accept, shipped=True), most=4096)

@@ -120,7 +120,7 @@ class Intake:
     def _taken(self, events: list[Any], origin: Origin, came: Arrival, *, echo: bool, flat: bool) -> _Taken:
         """Stamp the events of a request. All of it is one loop, since a call an event costs 2 % of it."""
         plans = self._plans_for(origin)
-        quick, bound_app, tail, at_text = flat and not origin.agent, came.facts.get("app", ""), came.tail, came.at_text
+        quick, bound_app, tail, at_text = not origin.agent, came.facts.get("app", ""), came.tail, came.at_text
         minted, longest, taken = mint(came.at), self._longest, _Taken()
         receipt, put, put_id = taken.receipt, taken.parts.append, taken.receipt.ids.append
         seen: set[str] = set()
@@ -128,7 +128,7 @@ class Intake:
         for position, posted in enumerate(events):
             try:
                 plan = plans.get(tuple(posted)) if quick and type(posted) is dict else None
-                if plan is not None:
+                if plan is not None and (flat or PLAIN.issuperset(map(type, posted.values()))):
                     event: Event = posted.copy()
                 else:
                     event, plan = self._settled(posted, origin, plans, flat)
