@@ -75,6 +75,14 @@ def test_an_event_outside_the_horizon_is_kept_even_alone(kept: Door, tmp_path: P
     ]
 
 
+def test_a_quarantine_that_is_removed_under_a_running_worker_is_made_again(kept: Door, tmp_path: Path) -> None:
+    for reason in ("soon", "later"):
+        kept.accept({"id": "a"}, {"ts": reason})
+        assert [source for source, _ in set_aside(tmp_path)] == [f'{{"ts":"{reason}"}}']
+        for file in tmp_path.glob("quarantine.db*"):
+            file.unlink()
+
+
 def test_an_event_nested_too_deep_to_be_written_costs_the_others_nothing(kept: Door, tmp_path: Path) -> None:
     deep: Any = 1
     for _ in range(5000):

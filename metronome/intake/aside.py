@@ -55,7 +55,12 @@ class Aside:
             return 0
         try:
             with self._lock:
-                self._check_room(self._folder)
+                file = self._folder / "quarantine.db"
+                if not file.exists():  # the first event, or somebody has removed the file under us
+                    self._quarantine = None
+                elif file.stat().st_size > self._max_bytes:
+                    self._say(f"{file} has more than {self._max_bytes} bytes (METRONOME_SPOOL_MAX_BYTES)", len(rows))
+                    return 0
                 self._quarantine = self._quarantine or Quarantine(self._folder)
                 self._quarantine.add_unaccepted(rows)
         except (OSError, SQLiteError, MetronomeError) as error:
@@ -63,11 +68,6 @@ class Aside:
             self._close()
             return 0
         return len(rows)
-
-    def _check_room(self, folder: Path) -> None:
-        file = folder / "quarantine.db"
-        if file.exists() and file.stat().st_size > self._max_bytes:
-            raise OSError(f"{file} has more than {self._max_bytes} bytes (METRONOME_SPOOL_MAX_BYTES)")
 
     def _say(self, text: str, events: int) -> None:
         unsaid = self._sparing.turn(text)
