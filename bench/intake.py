@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any
 
 from bench.events import generate, yardstick_us, yesterday
-from metronome.intake import Intake, Source
+from metronome.intake import Intake, Origin
 from metronome.settings import Settings
 from metronome.wire.events import read_events
 
@@ -52,5 +52,5 @@ def _cost_us(bodies: list[bytes], intake: Intake) -> float:
     count = 0
     for body in bodies:
         posted = read_events(body, "application/x-ndjson")
-        count += intake.accept(posted.events, Source("tick")).accepted
+        count += intake.accept(posted.events, Origin("tick"), flat=posted.flat).accepted
     return (time.process_time() - started) / count * 1e6

@@ -103,7 +103,7 @@ def tick(event: str | None, path: Any) -> None:
         raise click.UsageError("give an EVENT or --file")
     else:
         body = event.encode() if event.lstrip()[:1] in "{[" else json.dumps({"id": event}).encode()
-    click.echo(json.dumps(post(Settings.from_env().url + "/tick", body), indent=2))
+    click.echo(json.dumps(post(Settings.from_env().url + "/tick?receipt=full", body), indent=2))
 
 
 @main.command()
@@ -164,7 +164,7 @@ def settings(markdown: bool) -> None:
 
 @main.group()
 def quarantine() -> None:
-    """What Elasticsearch refused for good: look at it, and send it again."""
+    """What the gateway or Elasticsearch refused for good: look at it, and send it again."""
 
 
 @quarantine.command("list")
@@ -198,12 +198,18 @@ def quarantine_list(reason: str, since: datetime | None, as_json: bool) -> None:
 @click.option("--reason", default="", help="Only those whose reason has this text, in any case.")
 @click.option("--since", type=click.DateTime(), help="Only those refused since this time (UTC).")
 def quarantine_replay(reason: str, since: datetime | None) -> None:
-    """Spool refused events again; the drain sends them. What fails once more comes back here."""
+    """Spool events that Elasticsearch refused again; the drain sends them. What fails once more comes back here.
+
+    Events that the gateway itself refused (not_accepted) stay: mend what `list --json` shows, and post that.
+    """
     from metronome.spool.quarantine import replay
 
     settings = Settings.from_env()
-    done, damaged = replay(settings.spool_dir, reason=reason, since_ms=_ms(since))
-    click.echo(f"{done} events spooled again" + (f"; {damaged} damaged ones stay" if damaged else ""))
+    done, left = replay(settings.spool_dir, reason=reason, since_ms=_ms(since))
+    click.echo(
+        f"{done} events spooled again"
+        + (f"; {left} stay: damaged, or never accepted (list --json has them, to be mended and posted)" if left else "")
+    )
 
 
 @main.command()

@@ -43,9 +43,10 @@ class Metrics:
             "events_duplicate", "Events that repeated an insert_id of their own request", "dialect"
         )
         self.refused = counter("events_refused", "Events refused, by the field at fault", "dialect", "field")
+        self.set_aside = counter("events_set_aside", "Events refused that are kept in the quarantine", "dialect")
         self.requests = counter("http_requests", "Requests answered, by route and status", "route", "status")
         self.request_seconds = seconds("http_request", "Time from a request's body to its answer", "route")
-        self.spool_seconds = seconds("spool_append", "Time until a request's events were fsynced")
+        self.spool_seconds = seconds("spool_append", "Time until a request's events were fsynced", "dialect")
         self.bulk_items = counter(
             "bulk_items",
             "Events judged by Elasticsearch: indexed, duplicate, quarantined, retried",

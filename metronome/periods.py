@@ -7,6 +7,7 @@ Elasticsearch as explicit ranges, so a day of 23 or 25 hours is one bucket.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -29,6 +30,8 @@ _FIRST = datetime(1, 1, 8, tzinfo=UTC)
 
 _UTC_ZONE = ZoneInfo("UTC")
 
+_LEAP_SECOND = re.compile(r"(?<=[T ]\d\d:\d\d):60")
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -48,16 +51,20 @@ def read_time(given: Any) -> datetime:
 def _read_text(text: str) -> datetime:
     if len(text) > 8 and text.lstrip("-").replace(".", "", 1).isdecimal():
         return _read_number(float(text) if "." in text else int(text))
+    leap = timedelta(0)
+    if _LEAP_SECOND.search(text):
+        # "23:59:60"    a leap second is the second after 23:59:59, as in Unix time
+        text, leap = _LEAP_SECOND.sub(":59", text, count=1), timedelta(seconds=1)
     try:
         moment = datetime.fromisoformat(text)
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        return (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)) + leap
     except (ValueError, OverflowError):
         raise ValueError(f"{text[:40]!r} is not an ISO 8601 time, such as 2026-11-22T09:30:00Z") from None
 
 
 def _read_number(number: float) -> datetime:
     size = abs(number)
-    if not math.isfinite(size):
+    if isinstance(number, float) and not math.isfinite(size):
         raise ValueError("is not a finite number")
     unit = 1 if size < 1e11 else 10**3 if size < 1e14 else 10**6 if size < 1e17 else 10**9
     try:
@@ -65,7 +72,7 @@ def _read_number(number: float) -> datetime:
             return _EPOCH + timedelta(microseconds=number * 10**6 // unit)
         return _EPOCH + timedelta(seconds=number / unit)
     except OverflowError:
-        raise ValueError(f"{number} is out of range for a time") from None
+        raise ValueError(f"{str(number)[:40]} is out of range for a time") from None
 
 
 def to_text(moment: datetime) -> str:

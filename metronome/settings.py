@@ -165,6 +165,12 @@ class Settings:
     max_key_length: int = setting(
         "METRONOME_MAX_KEY_LENGTH", whole(1, 512), 256, "Longest property name, after flattening, in characters."
     )
+    horizon_days: int = setting(
+        "METRONOME_HORIZON_DAYS",
+        whole(0, 1_000_000),
+        7305,
+        "How far back an event's time may lie, in days; older events are kept in the quarantine. 0: any time is taken.",
+    )
 
     spool_max_bytes: int = setting(
         "METRONOME_SPOOL_MAX_BYTES",

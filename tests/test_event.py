@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any, get_args
+
 import pytest
 
-from metronome.event.facts import (
-    MAX_REFERER_PAGE,
-    classify,
-    extension_of,
-    format_of,
-    item_of,
-    referer_host,
-    referer_page,
-    referer_page_of,
-)
-from metronome.event.fields import FIELDS, OWNED, Event
+from metronome.event.addresses import MAX_REFERER_PAGE, referer_host, referer_page
+from metronome.event.agents import judge
+from metronome.event.facts import classify, derive, extension_of, format_of, item_of, referer_page_of
+from metronome.event.fields import FIELDS, ITEM_NAMES, OWNED, Event, Field, Kind
 
 
 @pytest.mark.parametrize(
@@ -202,5 +197,44 @@ def test_the_table_names_each_field_once_with_a_meaning() -> None:
     names = [field.name for field in FIELDS]
     assert len(names) == len(set(names))
     assert [field.name for field in FIELDS if not field.meaning.endswith(".") or "  " in field.meaning] == []
-    assert {field.kind for field in FIELDS} == {"keyword", "date", "long", "boolean"}
+    assert {field.kind for field in FIELDS} <= set(get_args(Kind))
     assert frozenset(("received_at", "dialect", "is_robot", "is_machine", "flags", "referer_page")) <= OWNED
+
+
+@pytest.mark.parametrize("kind", ["text", "integer", "Keyword", ""])
+def test_an_unknown_kind_is_an_error_not_silently_a_keyword(kind: Any) -> None:
+    with pytest.raises(
+        ValueError, match=rf"^field 'x': kind '{kind}' is none of keyword, long, double, boolean, date$"
+    ):
+        Field("x", kind, "What it means.")
+
+
+def test_item_names_are_fields_of_their_own() -> None:
+    assert set(ITEM_NAMES) <= {field.name for field in FIELDS}
+
+
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/132.0"
+
+
+@pytest.mark.parametrize(
+    ("event", "tick", "record"),
+    [
+        pytest.param({}, {"event": "view"}, {}, id="nothing said"),
+        pytest.param({"event": ""}, {"event": "view"}, {"event": ""}, id="an empty name"),
+        pytest.param({"event": 0}, {}, {}, id="a name that is a number"),
+        pytest.param({"event": None}, {"event": "view"}, {"event": None}, id="a null name"),
+        pytest.param({"format": "KML"}, {"event": "download"}, {"event": "download"}, id="a format as sent stays"),
+        pytest.param({"event": "download"}, {"format": "unknown"}, {"format": "unknown"}, id="a download gets a format"),
+        pytest.param({"event": "login", "accept": "text/csv"}, {}, {}, id="another event doesn't"),
+        pytest.param({"event": "x", "user_agent": FIREFOX}, judge(FIREFOX), judge(FIREFOX), id="an agent is judged"),
+        pytest.param({"event": "x", "user_agent": "", "http_user_agent": FIREFOX}, judge(FIREFOX), judge(FIREFOX), id="under any of its names"),
+        pytest.param({"event": "x", "user_agent": FIREFOX, "browser": "Edge"}, {**judge(FIREFOX), "browser": "Edge"}, {**judge(FIREFOX), "browser": "Edge"}, id="a browser as sent stays"),
+        pytest.param({"event": "x", "user_agent": FIREFOX, "platform": None}, judge(FIREFOX), judge(FIREFOX), id="a null platform is none"),
+        pytest.param({"event": "x", "referer": "https://a.example/x?y"}, {"referer_page": "a.example/x"}, {"referer_page": "a.example/x"}, id="a referer gets its key"),
+    ],
+)  # fmt: skip
+def test_what_is_derived_of_a_raw_event(event: Event, tick: Event, record: Event) -> None:
+    for shipped, facts in ((False, tick), (True, record)):
+        found = dict(event)
+        derive(found, shipped=shipped)
+        assert found == {**event, **facts}

@@ -149,11 +149,12 @@ def test_the_figures_are_those_of_what_happened(gateway: Gateway) -> None:
         'metronome_http_requests_total{route="/tick",status="202"}': 2,
         'metronome_http_requests_total{route="none",status="404"}': 1,
         'metronome_http_request_seconds_count{route="/tick"}': 2,
-        "metronome_spool_append_seconds_count": 2,
+        'metronome_events_set_aside_total{dialect="tick"}': 2,
+        'metronome_spool_append_seconds_count{dialect="tick"}': 2,
         "metronome_spool_requests": 2,
         "metronome_spool_events": 3,
         "metronome_drain_running": 0,
-        "metronome_quarantine_events": 0,
+        "metronome_quarantine_events": 2,
     }
     assert {name: waiting[name] for name in expected} == expected
     assert 0 < waiting["metronome_spool_age_seconds"] < 30

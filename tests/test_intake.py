@@ -6,64 +6,17 @@ import json
 import uuid
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import NOW
+from doors import CHROME, NOTHING, SETTINGS, TICK, Door, Kept
 
 from metronome.errors import SpoolFull, TooLarge
 from metronome.event.agents import ROBOT_LIST
-from metronome.intake import Intake, Receipt, Source, Unreadable
-from metronome.settings import Settings
-
-SETTINGS = Settings(home=Path("unused"), cache=Path("unused"))
-TICK = Source("tick")
-STAMPS = {"@version": "1", "received_at": "2026-11-22T09:30:00.000Z", "dialect": "tick"}
-
-
-class Kept:
-    """A spool that keeps bodies in memory."""
-
-    def __init__(self) -> None:
-        self.bodies: list[tuple[bytes, int]] = []
-
-    def append(self, body: bytes, events: int) -> None:
-        self.bodies.append((body, events))
-
-    def documents(self) -> list[tuple[str, str, dict[str, Any]]]:
-        """(index, id, source) of all that was appended."""
-        lines = [json.loads(line) for body, _ in self.bodies for line in body.splitlines()]
-        return [
-            (action["create"]["_index"], action["create"]["_id"], source)
-            for action, source in zip(lines[::2], lines[1::2], strict=True)
-        ]
-
-
-class Door:
-    """Intake with a spool in memory and a clock that stands still."""
-
-    def __init__(self, now: datetime = NOW, **limits: Any) -> None:
-        self.now = now
-        self.spool = Kept()
-        self.intake = Intake(
-            Settings(home=Path("unused"), cache=Path("unused"), **limits), self.spool, clock=lambda: self.now
-        )
-
-    def accept(self, *events: Any, source: Source = TICK) -> Receipt:
-        return self.intake.accept(events, source)
-
-    def stored(self, event: Any, source: Source = TICK) -> dict[str, Any]:
-        """One event's document, without what is the same in all."""
-        receipt = self.accept(event, source=source)
-        assert receipt.rejected == []
-        (_, _, document) = self.spool.documents()[-1]
-        assert {name: document.pop(name) for name in STAMPS} == {**STAMPS, "received_at": document_time(self.now)}
-        return document
-
-
-def document_time(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+from metronome.event.facts import derive
+from metronome.event.fields import AGENT_NAMES, Event
+from metronome.intake import Intake, Origin, Unreadable
 
 
 @pytest.fixture
@@ -114,7 +67,7 @@ def test_the_receipt_says_what_became_of_each_event(door: Door) -> None:
         {"id": "e", "insert_id": "i3", "ts": "soon"},
         {"a": [[[[[[[]]]]]]]},
     )
-    assert receipt.as_dict() == {
+    assert receipt.as_dict(full=True) == {
         "accepted": 2,
         "duplicate": 1,
         "quarantined": 0,
@@ -126,8 +79,11 @@ def test_the_receipt_says_what_became_of_each_event(door: Door) -> None:
             {"index": 6, "id": "i3", "field": "ts", "reason": "'soon' is not an ISO 8601 time, such as 2026-11-22T09:30:00Z"},
             {"index": 7, "id": None, "field": None, "reason": "arrays are nested too deep"},
         ],
+        "rejected_total": 5,
         "renamed": [{"index": 3, "from": "_id", "to": "renamed._id"}],
+        "renamed_total": 1,
         "withheld": [{"index": 3, "field": "ip"}],
+        "withheld_total": 1,
     }  # fmt: skip
     assert [(doc_id, source["id"]) for _, doc_id, source in door.spool.documents()] == [("i1", "a"), ("i2", "d")]
     assert [events for _, events in door.spool.bodies] == [2]
@@ -135,7 +91,7 @@ def test_the_receipt_says_what_became_of_each_event(door: Door) -> None:
 
 def test_nothing_accepted_spools_nothing(door: Door) -> None:
     assert door.accept(1, {"insert_id": "?"}).accepted == 0
-    assert door.accept().as_dict() == {"accepted": 0, "duplicate": 0, "quarantined": 0, "ids": [], "rejected": []}
+    assert door.accept().as_dict(full=True) == {**NOTHING, "ids": [], "rejected": [], "rejected_total": 0}
     assert door.spool.bodies == []
 
 
@@ -146,6 +102,41 @@ def test_a_full_spool_promises_nothing() -> None:
 
     with pytest.raises(SpoolFull):
         Intake(SETTINGS, Full()).accept([{"id": "a"}], TICK)
+
+
+class Door503(Kept):
+    """A spool that is full the first time."""
+
+    def append(self, body: bytes, events: int) -> None:
+        super().append(body, events)
+        if len(self.bodies) == 1:
+            raise SpoolFull("the spool is full")
+
+
+SENT = [
+    pytest.param({"id": "a", "insert_id": "i1", "ts": "2026-11-20T10:00:00+01:00"}, id="a plain event"),
+    pytest.param({"id": "a", "insert_id": "i1", "@timestamp": 1795000000, "user_agent": "curl/8"}, id="one with an agent"),
+    pytest.param({"id": "a", "insert_id": "i1", "@timestamp": "2100-01-01", "@version": "1"}, id="one to be clamped"),
+    pytest.param({"insert_id": "i1", "_id": 1, "is_robot": False, "a": [{"b": 1}], "ip": "192.0.2.7"}, id="one to be settled"),
+    pytest.param({"id": "a", "insert_id": "i1", "referer": "https://a.example/x", "accept": "text/csv", "app": "shop"}, id="one with facts"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("origin", [TICK, Origin("tick", "curl/8", facts={"app": "shop"})], ids=["plain", "bound"])
+@pytest.mark.parametrize("event", SENT)
+def test_a_batch_that_met_a_full_spool_is_accepted_byte_for_byte_the_same(
+    event: dict[str, Any], origin: Origin
+) -> None:
+    spool = Door503()
+    intake = Intake(SETTINGS, spool, clock=lambda: NOW)
+    sent = [event, {**event, "insert_id": "i2"}]
+    before = json.dumps(sent)
+    with pytest.raises(SpoolFull):
+        intake.accept(sent, origin)
+    receipts = [intake.accept(sent, origin, flat=False) for _ in range(2)]
+    assert json.dumps(sent) == before
+    assert [receipt.accepted for receipt in receipts] == [2, 2]
+    assert spool.bodies[0] == spool.bodies[1] == spool.bodies[2]
 
 
 def test_with_echo_the_records_are_those_that_were_spooled(door: Door) -> None:
@@ -174,11 +165,14 @@ def test_with_echo_the_records_are_those_that_were_spooled(door: Door) -> None:
         pytest.param({"ts": "2026-11-22T10:30:00Z"}, {"@timestamp": "2026-11-22T10:30:00.000Z", "ts": "2026-11-22T10:30:00Z"}, id="an hour ahead is let pass"),
         pytest.param({"ts": "2026-11-22T10:30:01Z"}, {"@timestamp": "2026-11-22T09:30:00.000Z", "ts": "2026-11-22T10:30:01Z", "ts_client": "2026-11-22T10:30:01Z", "flags": ["clamped"]}, id="more is clamped to now"),
         pytest.param({"@timestamp": "2026-11-22T10:30:00.001Z"}, {"@timestamp": "2026-11-22T09:30:00.000Z", "ts_client": "2026-11-22T10:30:00.001Z", "flags": ["clamped"]}, id="also in the form as stored"),
+        pytest.param({"@timestamp": "2100-01-01", "ts_client": "noon"}, {"@timestamp": "2026-11-22T09:30:00.000Z", "ts_client": "noon", "renamed.@timestamp": "2100-01-01", "flags": ["clamped", "renamed_keys"]}, id="beside a ts_client as sent, neither is lost"),
+        pytest.param({"ts": "2016-12-31T23:59:60.5Z"}, {"@timestamp": "2017-01-01T00:00:00.500Z", "ts": "2016-12-31T23:59:60.5Z"}, id="a leap second is the second after"),
+        pytest.param({"@timestamp": "2026-11-22T10:29:60+01:00"}, {"@timestamp": "2026-11-22T09:30:00.000Z", "ts_client": "2026-11-22T10:29:60+01:00"}, id="in any zone"),
         pytest.param({"ts": "2100-01-01", "_id": 1}, {"@timestamp": "2026-11-22T09:30:00.000Z", "ts": "2100-01-01", "ts_client": "2100-01-01", "renamed._id": 1, "flags": ["renamed_keys", "clamped"]}, id="a flag beside another"),
     ],
 )  # fmt: skip
-def test_when_it_happened(door: Door, event: dict[str, Any], time: dict[str, Any]) -> None:
-    assert door.stored(event) == {**time, "event": "view"}
+def test_when_it_happened(event: dict[str, Any], time: dict[str, Any]) -> None:
+    assert Door(horizon_days=0).stored(event) == {**time, "event": "view"}
 
 
 @pytest.mark.parametrize(
@@ -191,7 +185,8 @@ def test_when_it_happened(door: Door, event: dict[str, Any], time: dict[str, Any
         pytest.param("2100-01-01", "logstash-2026.11.22", id="a clamped one goes to today"),
     ],
 )
-def test_the_index_is_the_day_of_the_event(door: Door, time: str, index: str) -> None:
+def test_the_index_is_the_day_of_the_event(time: str, index: str) -> None:
+    door = Door(horizon_days=0)
     door.accept({"ts": time})
     assert [found for found, _, _ in door.spool.documents()] == [index]
 
@@ -207,6 +202,8 @@ def test_the_index_is_the_day_of_the_event(door: Door, time: str, index: str) ->
         pytest.param({"id": "x" * 513}, "id", "an item's id has at most 512 bytes", id="an item's id too long"),
         pytest.param({"id": "é" * 257}, "id", "an item's id has at most 512 bytes", id="too long in bytes"),
         pytest.param({"item_id": "x" * 513}, "item_id", "an item's id has at most 512 bytes", id="under its other name"),
+        pytest.param({"extra": {"item_id": "x" * 513}}, "extra.item_id", "an item's id has at most 512 bytes", id="as a log record carries it"),
+        pytest.param({"ts": 10**400}, "ts", "1000000000000000000000000000000000000000 is out of range for a time", id="a number that no float holds"),
         pytest.param({"distinct_id": "x" * 201}, "distinct_id", "at most 200 characters", id="a person's id too long"),
         pytest.param({"insert_id": "x" * 65}, "insert_id", "an insert_id has 1 to 64 characters of A-Z, a-z, 0-9, _ and -", id="an insert_id too long"),
         pytest.param({"insert_id": "a:b"}, "insert_id", "an insert_id has 1 to 64 characters of A-Z, a-z, 0-9, _ and -", id="a colon in it"),
@@ -217,7 +214,8 @@ def test_the_index_is_the_day_of_the_event(door: Door, time: str, index: str) ->
 )  # fmt: skip
 def test_what_is_refused_says_where_and_why(door: Door, event: dict[str, Any], field: str | None, reason: str) -> None:
     receipt = door.accept(event)
-    assert receipt.rejected == [{"index": 0, "id": event.get("insert_id"), "field": field, "reason": reason}]
+    insert_id = event.get("insert_id") if event.get("insert_id") != ["a"] else None
+    assert receipt.rejected == [{"index": 0, "id": insert_id, "field": field, "reason": reason}]
     assert door.spool.bodies == []
 
 
@@ -253,6 +251,7 @@ def test_a_batch_past_the_limit_is_refused_whole() -> None:
         pytest.param([{"insert_id": "a", "app": ""}, {"insert_id": "a", "app": None}, {"insert_id": "a"}], ["a"], id="no app, however it is said"),
         pytest.param([{"insert_id": "a", "n": 1}, {"insert_id": "a", "n": 2}], ["a"], id="of two with one id the first stays"),
         pytest.param([{"insert_id": 5}, {"insert_id": "5"}], ["5"], id="a number and its text are one id"),
+        pytest.param([{"insert_id": 0}, {"insert_id": "0"}, {"insert_id": 0}], ["0"], id="zero is an id"),
         pytest.param([{"insert_id": "a", "app": 5}, {"insert_id": "a", "app": "5"}], ["5:a"], id="and one app"),
         pytest.param([{"insert_id": "c", "app": "a:b"}, {"insert_id": "b-c", "app": "a"}], ["a:b:c", "a:b-c"], id="an app with a colon collides with none"),
         pytest.param([{"insert_id": "a", "app": 'x"}}\n'}], ["#63cf236c37fa8b3f0489ab8c60fa4e04:a"], id="an app can't break out of its line"),
@@ -298,9 +297,6 @@ def test_a_minted_id_sorts_by_time_and_carries_its_day(door: Door) -> None:
     assert [doc_id for _, doc_id, _ in door.spool.documents()] == minted
 
 
-CHROME = (
-    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36"
-)
 ROBOT = {"is_robot": True, "is_machine": False, "robot_pattern": "bot", "robot_list": ROBOT_LIST}
 PERSON = {"is_robot": False, "is_machine": False, "browser": "Chrome", "platform": "Windows"}
 
@@ -327,7 +323,7 @@ PERSON = {"is_robot": False, "is_machine": False, "browser": "Chrome", "platform
 def test_the_agent_is_judged_and_never_stored(
     door: Door, event: dict[str, Any], agent: str | None, fields: dict[str, Any]
 ) -> None:
-    assert door.stored(event, Source("tick", agent)) == {
+    assert door.stored(event, Origin("tick", agent)) == {
         **fields,
         "@timestamp": "2026-11-22T09:30:00.000Z",
         "event": "view",
@@ -365,3 +361,20 @@ def test_numbers_of_more_than_64_bits_are_stored_with_every_digit(door: Door) ->
     huge = 123456789012345678901234567890
     door.accept({"n": huge, "m": 1}, {"n": [huge, "x"]}, {"n": 1.5})
     assert [source["n"] for _, _, source in door.spool.documents()] == [huge, [str(huge), "x"], 1.5]
+
+
+@pytest.mark.parametrize("shipped", [False, True], ids=["a tick", "a log record"])
+@pytest.mark.parametrize("referer", [{}, {"referer": "https://a.example/x?q"}, {"extra.referer": "http://b.example"}])
+@pytest.mark.parametrize("agent", [{}, {"user-agent": CHROME}, {"http_user_agent": "SomeBot/1.0"}])
+@pytest.mark.parametrize("family", [{}, {"browser": "Edge"}, {"platform": None}])
+@pytest.mark.parametrize(
+    "what", [{}, {"event": ""}, {"event": "buy"}, {"format": "KML"}, {"accept": "text/csv"}, {"accept": "*/*"}]
+)
+def test_reading_a_raw_document_derives_what_intake_stores(
+    door: Door, shipped: bool, referer: Event, agent: Event, family: Event, what: Event
+) -> None:
+    raw = {"url": "https://a.example/y", **referer, **agent, **family, **what}
+    stored = door.stored({**raw, "@version": "1"} if shipped else raw)
+    derive(raw, shipped=shipped)
+    assert stored.pop("@timestamp") == "2026-11-22T09:30:00.000Z"
+    assert stored == {name: value for name, value in raw.items() if name not in AGENT_NAMES}

@@ -7,23 +7,24 @@ import threading
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import timedelta
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from conftest import NOW, Gateway, remove_indices
 from elasticsearch import Elasticsearch
+from elasticsearch_dsl import Index
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as tuned
 from hypothesis import strategies as st
 
 from metronome.drain.bulk import Outcome, Sender
-from metronome.event.fields import AGENT_NAMES, METADATA, OWNED, PRIVATE, TIME_NAMES
+from metronome.event.fields import AGENT_NAMES, FIELDS, METADATA, OWNED, PRIVATE, TIME_NAMES, Field, Kind
 from metronome.settings import Settings
-from metronome.spool.quarantine import Quarantine
+from metronome.spool.quarantine import UNACCEPTED, Quarantine
 from metronome.store import indices, names
-from metronome.store.documents import MAX_INDEXED, MAX_INDEXED_NAMED, TOTAL_FIELDS
+from metronome.store.documents import MAX_INDEXED, MAX_INDEXED_NAMED, TOTAL_FIELDS, UsageEvent, event_mapping
 
 STAMPS = {
     "@timestamp": "2026-11-22T09:30:00.000Z",
@@ -54,7 +55,9 @@ def stored(gateway: Gateway, *events: dict[str, Any]) -> list[dict[str, Any]]:
 
 def documents(gateway: Gateway) -> list[dict[str, Any]]:
     drain = gateway.drain()
-    assert (drain.outcome.quarantined, json.loads(gateway.http.get("/readyz").data)["quarantined"]) == (0, 0)
+    assert drain.outcome.quarantined == 0
+    with closing(Quarantine(gateway.settings.spool_dir)) as quarantine:
+        assert [row for row in quarantine.list() if row.kind != UNACCEPTED] == []
     found = []
     for document in gateway.documents():
         document.pop("_index")
@@ -91,6 +94,8 @@ HUGE = 123456789012345678901234567890
         pytest.param([{"p": "2026-11-22"}, {"p": "no date"}, {"p": "12"}, {"p": "x"}], {}, id="text like a date or a number is text"),
         pytest.param([{"p": [[1, [2]], 3]}, {"p": ["a", ["b"]]}], {}, id="arrays in arrays"),
         pytest.param([{"seq": 1}, {"seq": "x"}, {"seq": True}, {"seq": 1e300}, {"seq": [1, 2]}, {"seq": 1.5}, {"seq": HUGE}], {}, id="a named number of any type"),
+        pytest.param([{"status": "200"}, {"status": 404}, {"status": "none"}, {"status": 200.5}, {"status": True}], {}, id="a status of any type"),
+        pytest.param([{"country": "NL"}, {"country": 31}, {"country": ["NL", "BE"]}], {}, id="a country of any type"),
         pytest.param([{"id": 1}, {"id": "a"}, {"id": [1, 2]}, {"id": True}, {"id": None}], {}, id="a named text of any type"),
         pytest.param([{"n": HUGE}, {"n": -HUGE}, {"n": 2**63}, {"n": 2**64}, {"n": 2**53 + 1}, {"n": [HUGE, 1]}], {}, id="whole numbers of any size keep their digits"),
         pytest.param([{"s": "x" * MAX_INDEXED}, {"s": "x" * (MAX_INDEXED + 1)}, {"s": "€" * 8000}], {}, id="texts past the limit of the index"),
@@ -386,7 +391,9 @@ def test_any_object_is_refused_with_a_reason_or_stored_with_every_value(
         {name: value for name, value in event.items() if name not in TIME_NAMES or isinstance(value, dict)}
         for event in posted
     ]
-    response = gateway.tick(data=json.dumps(events).encode(), content_type="application/json")
+    response = gateway.tick(
+        data=json.dumps(events).encode(), content_type="application/json", path="/tick?receipt=full"
+    )
     assert response.status_code in (202, 422)
     receipt = response.json
     refused = {row["index"]: row["reason"] for row in receipt["rejected"]}
@@ -405,3 +412,33 @@ def test_any_object_is_refused_with_a_reason_or_stored_with_every_value(
 
 def test_the_names_that_are_withheld_or_judged_are_few_and_known() -> None:
     assert not (PRIVATE | set(AGENT_NAMES)) & (METADATA | OWNED)
+
+
+def test_two_days_whose_first_status_and_country_differ_in_type_can_be_asked_as_one(gateway: Gateway) -> None:
+    gateway.accepted(
+        [{"status": "lost", "country": 31, "ts": "2026-11-20"}, {"status": 404, "country": "NL", "ts": "2026-11-21"}]
+    )
+    gateway.drain()
+    found = gateway.elasticsearch.search(
+        index=names.pattern(gateway.settings),
+        size=0,
+        aggs={name: {"terms": {"field": name}} for name in ("status", "country")},
+    )
+    assert [bucket["key"] for bucket in found["aggregations"]["status"]["buckets"]] == [404]
+    assert sorted(bucket["key"] for bucket in found["aggregations"]["country"]["buckets"]) == ["31", "NL"]
+
+
+def test_every_kind_of_field_has_a_type_that_elasticsearch_takes(gateway: Gateway) -> None:
+    kinds = get_args(Kind)
+    mapping = event_mapping(Field(f"video.{kind}", kind, "One of each.", dialect="video") for kind in kinds).to_dict()
+    index = f"{gateway.settings.index_prefix}-kinds"
+    gateway.elasticsearch.indices.create(index=index, mappings={**mapping, "subobjects": False})
+    found = gateway.elasticsearch.indices.get_mapping(index=index)[index]["mappings"]["properties"]
+    assert {name: field["type"] for name, field in found.items()} == {f"video.{kind}": kind for kind in kinds}
+
+
+def test_the_model_declares_the_fields_of_the_table() -> None:
+    declared = Index("x")
+    declared.document(UsageEvent)
+    properties = declared.to_dict()["mappings"]["properties"]
+    assert {name: field["type"] for name, field in properties.items()} == {field.name: field.kind for field in FIELDS}

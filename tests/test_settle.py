@@ -13,7 +13,7 @@ from hypothesis import settings as tuned
 from hypothesis import strategies as st
 
 from metronome.event.fields import METADATA, OWNED, PRIVATE
-from metronome.intake.settle import Names, Refusal, Settled
+from metronome.intake.settle import Names, Settled, Unacceptable
 from metronome.settings import Settings
 
 SETTINGS = Settings(home=Path("unused"), cache=Path("unused"))
@@ -133,7 +133,7 @@ def test_a_nested_address_is_withheld(posted: dict[str, Any]) -> None:
     ],
 )  # fmt: skip
 def test_what_is_past_the_limits_is_refused_with_field_and_reason(posted: Any, reason: str, field: str | None) -> None:
-    with pytest.raises(Refusal) as refusal:
+    with pytest.raises(Unacceptable) as refusal:
         settle(posted)
     assert (refusal.value.reason, refusal.value.field) == (reason, field)
 
@@ -154,7 +154,7 @@ def test_limits_hold_for_names_seen_before_too() -> None:
     names = Names(replace(SETTINGS, max_properties=2))
     for name in "abc":
         names.settle({name: 1})
-    with pytest.raises(Refusal):
+    with pytest.raises(Unacceptable):
         names.settle({"a": 1, "b": 2, "c": 3})
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from metronome.errors import BadPayload, MetronomeError, TooLarge, UnsupportedMedia
-from metronome.intake import Flat, Unreadable
-from metronome.wire.events import from_pairs, inflate, read_events
+from metronome.intake import Unreadable
+from metronome.wire.events import Posted, from_pairs, inflate, read_events
 
 JSON, NDJSON, FORM = "application/json", "application/x-ndjson", "application/x-www-form-urlencoded"
 HUGE = 123456789012345678901234567890
@@ -108,7 +108,13 @@ def test_what_a_body_holds(body: bytes, media_type: str, events: list[Any], batc
     ],
 )
 def test_a_batch_is_called_flat_only_if_no_event_holds_an_object_or_array(lines: list[bytes], flat: bool) -> None:
-    assert (type(read_events(b"\n".join(lines), NDJSON).events) is Flat) == flat
+    assert read_events(b"\n".join(lines), NDJSON).flat == flat
+
+
+def test_nobody_but_the_reader_can_call_a_batch_flat() -> None:
+    with pytest.raises(TypeError):
+        Posted([{"id": {"nested": 1}}], True, flat=True)  # type: ignore[call-arg]
+    assert read_events(b'[{"id": "a"}]', JSON).flat is False
 
 
 #: What lines may hold that, put together, could be read as something else than line by line.
@@ -161,6 +167,7 @@ def test_an_unreadable_line_costs_the_others_nothing(line: bytes, reason: str) -
     unreadable = posted.events[1]
     assert isinstance(unreadable, Unreadable)
     assert unreadable.reason.startswith(f"the line isn't JSON: {reason}")  # and where, in the reader's words
+    assert unreadable.raw == line
 
 
 @pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e400", '[{"b": NaN}]', '{"b": NaN, "c": "\\ud83d"}'])

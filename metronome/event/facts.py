@@ -1,22 +1,22 @@
-"""The facts of an event: what happened, in which format, on which item, and where from.
+"""The facts of an event: who (robot or not), what happened, in which format, on which item, and where from.
 
-They are *derived* from what was posted, by the functions of DERIVATIONS and no others. Intake derives them once and
-stores them; for documents that never passed intake they are derived on reading.
+Facts are derived from what was posted. Intake derives them once and stores them. Documents that other shippers wrote
+straight into Elasticsearch hold none, so they get them when they are read. Both take the table DERIVATIONS:
+
+    intake        `derivations(names, shipped=...)`, once for all events that have the same names
+    reading       `derive(event, shipped=True)`, event by event
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple
 
 from metronome.event import agents
-from metronome.event.fields import AGENT_NAMES, DOWNLOAD, VIEW, Event
+from metronome.event.addresses import host_of, referer_host, referer_page
+from metronome.event.fields import AGENT_NAMES, DOWNLOAD, ITEM_NAMES, VIEW, Event
 from metronome.event.memo import Memo
-
-#: Longest derived referer key, in characters; Lucene takes terms of 32,766 bytes at the most.
-MAX_REFERER_PAGE = 2048
 
 _FORMATS = {
     "text/csv": "csv",
@@ -34,77 +34,9 @@ _FORMATS = {
 }
 
 
-def derive(event: Event, *, shipped: bool) -> None:
-    """Add the facts of a raw event to it, in place; what was sent is kept. `shipped`: see `classify`."""
-    for derivation, calls in DERIVATIONS:
-        if calls is None or not calls.isdisjoint(event):
-            derivation(event, shipped)
-
-
-def judge_agent(event: Event, shipped: bool) -> None:
-    """Robot flags, browser and platform of the visitor's agent. The agent itself goes no further."""
-    found = None
-    for name in AGENT_NAMES:
-        agent = event.pop(name, None)
-        found = found or agent
-    if found:
-        for name, value in agents.judge(str(found)).items():
-            if name not in _SENT_FAMILIES or event.get(name) is None:
-                event[name] = value
-
-
-def name_event(event: Event, shipped: bool) -> None:
-    """`event`: as sent, else `view` or `download` by the contract's rule; `format` of a download that has none."""
-    name = event.get("event")
-    if name is None or name == "":
-        name = classify(event, shipped=shipped)
-        if name is not None:
-            event["event"] = name
-    if name == DOWNLOAD and not event.get("format"):
-        event["format"] = format_of(event)
-
-
-def derive_referer(event: Event, shipped: bool) -> None:
-    """`referer_page`: where the visitor came from, unless from the same host."""
-    page = referer_page_of(event)
-    if page:
-        event["referer_page"] = page
-
-
-Derivation = Callable[[Event, bool], None]
-
-#: What is derived, in order, each with the names that call for it: an event with none of them has nothing to derive.
-DERIVATIONS: tuple[tuple[Derivation, frozenset[str] | None], ...] = (
-    (judge_agent, frozenset(AGENT_NAMES)),
-    (name_event, None),
-    (derive_referer, frozenset(("referer", "extra.referer"))),
-)
-
-#: Every name that DERIVATIONS may set.
-DERIVED = frozenset(
-    (
-        "event",
-        "format",
-        "referer_page",
-        "browser",
-        "platform",
-        "is_robot",
-        "is_machine",
-        "robot_pattern",
-        "robot_list",
-    )
-)
-
-#: Every name that DERIVATIONS read.
-RAW = ("event", "format", "accept", "referer", "extra.referer", "url", "browser", "platform", *AGENT_NAMES)
-
-#: A visitor's agent doesn't override these where the client says them itself.
-_SENT_FAMILIES = frozenset(("browser", "platform"))
-
-
 def item_of(event: Event) -> Any:
-    """The item an event belongs to: `id` decides; `item_id` or `extra.item_id` where it is absent."""
-    for name in ("id", "item_id", "extra.item_id"):
+    """The item an event belongs to: the first of ITEM_NAMES that has a value."""
+    for name in ITEM_NAMES:
         value = event.get(name)
         if value is not None:
             return value
@@ -177,45 +109,99 @@ def referer_page_of(event: Event) -> str | None:
     return page
 
 
-def referer_page(referer: str) -> str | None:
-    """`https://user@Host:443/path/?q#f` gives `host/path`: no scheme, user, default port, query, fragment, last slash.
-
-    Source: tick/tock contract, section 3.3. A lone `-` is how access logs write "none".
-    """
-    referer = referer.strip()
-    if referer in ("", "-"):
-        return None
-    if "://" not in referer:
-        referer = "//" + referer.lstrip("/")
-    try:
-        parts = urlsplit(referer)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:  # not an address: count it under its own text rather than lose it
-        return referer.lstrip("/")[:MAX_REFERER_PAGE]
-    if ":" in host:
-        host = f"[{host}]"
-    if port and {"http": 80, "https": 443}.get(parts.scheme) != port:
-        host = f"{host}:{port}"
-    return (host + parts.path).rstrip("/")[:MAX_REFERER_PAGE] or None
-
-
-def referer_host(page: str) -> str:
-    """Host of a referer key, without `www.`: `www.arcgis.com/a/b` gives `arcgis.com`."""
-    return page.partition("/")[0].removeprefix("www.")
-
-
 def _page_and_host(referer: str) -> tuple[str | None, str]:
     page = referer_page(referer)
     return page, referer_host(page) if page else ""
 
 
-def _host_of(address: str) -> str | None:
-    """Host of an absolute address; None of a relative one."""
-    page = referer_page(address) if "://" in address or address.startswith("//") else None
-    return referer_host(page) if page else None
+#: Adds one kind of fact to an event, in place.
+Derive = Callable[[Event], None]
 
 
+class Derivation(NamedTuple):
+    """Facts that are derived from an event.
+
+    `apply` changes the event in place. `calls` are the names that call for it: an event that has none of them is left
+    alone. None stands for every event. `sets` are the names of the facts.
+    """
+
+    apply: Derive
+    calls: frozenset[str] | None
+    sets: frozenset[str]
+
+
+def judge_agent(event: Event) -> None:
+    """`is_robot`, `browser` and their like, from the visitor's agent. A browser or platform that was sent stays."""
+    agent = event.get(_AGENT) or next((event[name] for name in AGENT_NAMES if event.get(name)), None)
+    if not agent:
+        return
+    verdict = agents.judge(agent if type(agent) is str else str(agent))
+    if "browser" in event or "platform" in event:
+        sent = {name: event[name] for name in ("browser", "platform") if event.get(name) is not None}
+        verdict = {**verdict, **sent}
+    event.update(verdict)
+
+
+def _namer(shipped: bool) -> Derive:
+    def name_event(event: Event) -> None:
+        """`event` as sent, else `view` or `download` by the contract's rule; `format` of a download that has none."""
+        name = event.get("event")
+        if name is None or name == "":
+            name = classify(event, shipped=shipped)
+            if name is not None:
+                event["event"] = name
+        if name == DOWNLOAD and not event.get("format"):
+            event["format"] = format_of(event)
+
+    return name_event
+
+
+def derive_referer(event: Event) -> None:
+    """`referer_page`: where the visitor came from, unless from the same host."""
+    page = referer_page_of(event)
+    if page:
+        event["referer_page"] = page
+
+
+_WHO = Derivation(
+    judge_agent,
+    frozenset(AGENT_NAMES),
+    frozenset(("is_robot", "is_machine", "robot_pattern", "robot_list", "browser", "platform")),
+)
+_WHAT = frozenset(("event", "format"))
+_FROM = Derivation(derive_referer, frozenset(("referer", "extra.referer")), frozenset(("referer_page",)))
+
+#: All derivations in order, by whether the event is a shipper's log record (see `classify`).
+DERIVATIONS: dict[bool, tuple[Derivation, ...]] = {
+    shipped: (_WHO, Derivation(_namer(shipped), None, _WHAT), _FROM) for shipped in (False, True)
+}
+
+#: Every field that is derived.
+DERIVED = frozenset().union(*(derivation.sets for derivation in DERIVATIONS[False]))
+
+
+def derivations(names: Iterable[str], *, shipped: bool) -> tuple[Derive, ...]:
+    """Those that an event of these names takes, in order."""
+    names = frozenset(names)
+    return tuple(
+        derivation.apply
+        for derivation in DERIVATIONS[shipped]
+        if derivation.calls is None or not derivation.calls.isdisjoint(names)
+    )
+
+
+def derive(event: Event, *, shipped: bool) -> None:
+    """Add every derived fact to a raw event, in place.
+
+    `shipped` says that it is a log record of a shipper rather than a tick (see `classify`).
+    """
+    for apply in derivations(event, shipped=shipped):
+        apply(event)
+
+
+_AGENT = AGENT_NAMES[0]
+
+_pages = Memo(_page_and_host, most=16384)
+_hosts = Memo(host_of, most=4096)
 _kinds = Memo(partial(_by_accept, shipped=False), most=4096)
 _shipped_kinds = Memo(partial(_by_accept, shipped=True), most=4096)
-_pages = Memo(_page_and_host, most=16384)
-_hosts = Memo(_host_of, most=4096)

@@ -1,13 +1,13 @@
 """The names that mean something: one table, which the index template, the documentation and intake read.
 
-An event is flat JSON whose names are the user's. A document that Logstash or Fluentd wrote straight into
+An event is flat JSON, and its other names are the user's own. A document that Logstash or Fluentd wrote straight into
 Elasticsearch has the same names with the same meaning.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 #: One event as it crosses rooms: property name to JSON value, flat once `intake` has settled it.
 Event = dict[str, Any]
@@ -16,22 +16,33 @@ VIEW = "view"
 DOWNLOAD = "download"
 
 
+#: Types that a field can have in the index; store/documents.py has an elasticsearch-dsl field for each.
+Kind = Literal["keyword", "long", "double", "boolean", "date"]
+
+
 @dataclass(frozen=True)
 class Field:
     """A name that means something: its type in the index, its meaning, and whether only the gateway sets it.
 
-    A field that isn't `searched` is in the document and can be sorted and split by; what it saves is the time to
-    index it, in every event.
+    `dialect` names the section of the table: empty for a field of every event, else the dialect whose steps fill it.
+    A field that isn't `searched` has no search index, which saves time in every event. It can still be sorted and
+    split by. Raises ValueError for an unknown kind.
     """
 
     name: str
-    kind: str
+    kind: Kind
     meaning: str
     owned: bool = False
     searched: bool = True
+    dialect: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise ValueError(f"field {self.name!r}: kind {self.kind!r} is none of {', '.join(get_args(Kind))}")
 
 
-FIELDS = (
+#: Every field, section by section. A dialect's section stands behind the common one.
+FIELDS: tuple[Field, ...] = (
     Field("@timestamp", "date", "When it happened, UTC; every query uses this time."),
     Field("@version", "keyword", 'Version of the Logstash document format, always "1".', searched=False),
     Field("id", "keyword", "The item: page, file, video, record. `/tock/:id` asks for it."),
@@ -52,16 +63,12 @@ FIELDS = (
     Field("referer", "keyword", "Address of the page that led here."),
     Field("extra.referer", "keyword", "The same, as python-logstash-async sends it."),
     Field("url", "keyword", "Address of the page where it happened."),
+    Field("status", "long", "HTTP status of the answer, such as 404."),
+    Field("country", "keyword", "Country of the visitor, as an ISO 3166 code such as `NL`."),
     Field("accept", "keyword", "Media types the visitor asked for; decides between view and download."),
     Field("format", "keyword", "Format of a download, such as `csv`."),
     Field("browser", "keyword", "Browser family, from the visitor's agent unless sent."),
     Field("platform", "keyword", "Operating system family, from the visitor's agent unless sent."),
-    Field(
-        "status",
-        "double",
-        "HTTP status of the answer; `/tock` counts errors by it. Text that is no number isn't indexed.",
-    ),
-    Field("country", "keyword", "Country of the visitor, as sent; `/tock` counts events by it."),
     Field("user_agent", "keyword", "The visitor's agent. Judged, then withheld: only its families are stored."),
     Field("received_at", "date", "When the gateway received it.", owned=True, searched=False),
     Field("dialect", "keyword", "Through which front door it came: `tick`.", owned=True, searched=False),
@@ -93,7 +100,11 @@ FIELDS = (
     ),
 )
 
+#: Names that no client can set, whichever dialect it speaks: what the gateway says of an event can be trusted.
 OWNED = frozenset(field.name for field in FIELDS if field.owned)
+
+#: Where the item of an event may stand; the first that is there decides.
+ITEM_NAMES = ("id", "item_id", "extra.item_id")
 
 #: Where a visitor's agent may stand; it is judged under the first name and never stored.
 AGENT_NAMES = ("user_agent", "user-agent", "user_agent.original", "http_user_agent", "extra.user_agent")
@@ -151,3 +162,8 @@ METADATA = frozenset(
         "_recovery_source",
     )
 )
+
+
+def owned_by(dialect: str) -> frozenset[str]:
+    """The fields that steps of this dialect may set: the owned ones of its section."""
+    return frozenset(field.name for field in FIELDS if field.owned and field.dialect == dialect)

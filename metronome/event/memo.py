@@ -1,4 +1,4 @@
-"""A dictionary that remembers what a function found of a text."""
+"""A dictionary that remembers what a function said of a text."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ Found = TypeVar("Found")
 
 
 class Memo(dict[str, Found], Generic[Found]):
-    """Remembers what `find` says of a text; a look at what is there costs no call.
+    """Remembers what `find` says of a text. Reading a remembered text costs one look into a dictionary, and no call.
 
-    Once `most` texts are in it, it starts afresh. One of more than `longest` characters isn't remembered: nobody sends
-    the same one twice. (`functools.lru_cache` keeps an order of use besides, which costs more than the look.)
+    Once it holds `most` texts, it forgets them all. A text of more than `longest` characters isn't remembered, because
+    nobody sends the same one twice. (`functools.lru_cache` also keeps the order of use, which costs more than a look.)
     """
 
     def __init__(self, find: Callable[[str], Found], *, most: int, longest: int = 512) -> None:

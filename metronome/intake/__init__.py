@@ -1,14 +1,19 @@
 """The door in: `Intake.accept` checks, stamps and spools events, and answers with a receipt.
 
-1. settle.py    names: flatten, rename what Elasticsearch would refuse, withhold what is private
-2. stamp.py     facts: when, who (robot or not), what happened, where from
-3. ids.py       the id under which an event is stored, and by which a retry is known
-4. door.py      bulk-ready bytes, one spool row
-5. receipt.py   what became of each event
+1. origin.py     where the events of a request come from, and what that says of all of them
+2. settle.py     names: flatten, rename what Elasticsearch would refuse, withhold what is private
+3. stamp.py      when, who (robot or not), what happened, where from
+4. ids.py        the id under which an event is stored, and by which a retry is known
+   clamped.py    the day of an event without a usable time, where the id holds none
+5. door.py       bulk-ready bytes, one spool row
+6. receipt.py    what became of each event
+   aside.py      what can't be taken of a request goes to the quarantine
 """
 
-from metronome.intake.door import Intake, Source, Unreadable
+from metronome.intake.aside import Unreadable
+from metronome.intake.door import Intake
+from metronome.intake.origin import NO_HORIZON, PUBLIC_HORIZON, Origin
 from metronome.intake.receipt import Receipt
-from metronome.intake.settle import Flat
+from metronome.intake.settle import Unacceptable
 
-__all__ = ["Flat", "Intake", "Receipt", "Source", "Unreadable"]
+__all__ = ["NO_HORIZON", "PUBLIC_HORIZON", "Intake", "Origin", "Receipt", "Unacceptable", "Unreadable"]

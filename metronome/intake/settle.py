@@ -1,10 +1,10 @@
-"""Names: any JSON object becomes one flat event that Elasticsearch takes, and nothing is dropped unsaid.
+"""Names: any JSON object becomes one flat event that Elasticsearch takes. What had to change is said in the receipt.
 
 Elasticsearch (8.19 and 9.2, with our template) refuses a document for four things only: an empty or blank
 name, a name of its metadata, one dotted name given twice with two types, and an array of mixed types. The first
 three are settled by renaming, the last by writing the elements as text.
 
-Almost every event has names that were seen before and plain values; `Names.settle` hands those through untouched.
+Almost every event has names that were seen before, and plain values. `Names.settle` only copies such an event.
 """
 
 from __future__ import annotations
@@ -21,29 +21,25 @@ RENAMED = "renamed."
 #: Types of values that need no settling.
 PLAIN = frozenset((str, int, float, bool, type(None)))
 
-#: Names remembered as good; past this many a flood of names is under way and memory matters more than speed.
+#: Most names that are remembered. Whoever sends more makes names up, so remembering them saves nothing.
 _MAX_KNOWN = 20_000
 
 
-class Refusal(Exception):
-    """Why one event can't be taken: the field at fault, if one is, and what to do."""
+class Unacceptable(Exception):
+    """Why one event can't be taken: the field at fault, if one is, and what to do.
 
-    def __init__(self, reason: str, field: str | None = None) -> None:
+    An event that is `kept` goes to the quarantine even where nothing else of its request was accepted.
+    """
+
+    def __init__(self, reason: str, field: str | None = None, *, kept: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.field = field
-
-
-class Flat(list[Any]):
-    """A batch of events none of which holds an object or an array, as their reader could tell from the bytes.
-
-    The door takes its word: an object in one would be stored with its names unsettled, private ones too. In any other
-    list the door looks event by event.
-    """
+        self.kept = kept
 
 
 class Names:
-    """The rules on names, with the memory of those already found good."""
+    """The rules on names. Names that were found good are remembered, so that the next event with them costs less."""
 
     def __init__(self, settings: Settings) -> None:
         self._max_properties = settings.max_properties
@@ -52,25 +48,26 @@ class Names:
         self._known: set[str] = set()
 
     def settle(self, posted: Any) -> Event:
-        """A flat event of `posted`, which stays as it is; raises Refusal.
+        """A new flat event made of `posted`; raises Unacceptable.
 
-        Where it took renaming or withholding it is a `Settled`, which lists both for the receipt.
+        The event is a plain dict if its names were seen before and nothing had to change. Else it is a `Settled`,
+        which lists for the receipt what was renamed and withheld.
         """
         if type(posted) is not dict:
-            raise Refusal('an event is a JSON object, such as {"id": "home"}')
+            raise Unacceptable('an event is a JSON object, such as {"id": "home"}')
         plain = PLAIN.issuperset(map(type, posted.values()))
         if plain and posted.keys() <= self._known and len(posted) <= self._max_properties:
-            return posted
+            return posted.copy()
         return self._settle_slowly(posted)
 
     def _settle_slowly(self, posted: dict[str, Any]) -> Event:
         settled = Settled(self._max_depth)
         settled.take(posted)
         if len(settled) > self._max_properties:
-            raise Refusal(f"{len(settled)} properties; at most {self._max_properties} are taken")
+            raise Unacceptable(f"{len(settled)} properties; at most {self._max_properties} are taken")
         for name in settled:
             if len(name) > self._max_key_length:
-                raise Refusal(
+                raise Unacceptable(
                     f"the name is {len(name)} characters long; at most {self._max_key_length} are taken",
                     name[:64],
                 )
@@ -82,7 +79,7 @@ class Names:
 
 
 class Settled(dict[str, Any]):
-    """An event that took more than a look: with what was renamed and withheld on the way."""
+    """A flat event that is built property by property, and a list of what was renamed and withheld."""
 
     def __init__(self, max_depth: int) -> None:
         super().__init__()
@@ -94,7 +91,7 @@ class Settled(dict[str, Any]):
     def take(self, value: Any, prefix: str = "", depth: int = 1) -> None:
         """Put every leaf of an object under its dotted name."""
         if depth > self.max_depth:
-            raise Refusal(f"objects are nested more than {self.max_depth} deep", prefix[:64].rstrip(".") or None)
+            raise Unacceptable(f"objects are nested more than {self.max_depth} deep", prefix[:64].rstrip(".") or None)
         for key, inner in value.items():
             name = prefix + key
             if type(inner) is dict and inner:
@@ -168,7 +165,7 @@ class Settled(dict[str, Any]):
 def _kinds(values: list[Any], depth_left: int) -> set[str]:
     """The types Elasticsearch would see: `number`, `text`, `object`."""
     if depth_left < 0:
-        raise Refusal("arrays are nested too deep")
+        raise Unacceptable("arrays are nested too deep")
     kinds: set[str] = set()
     for value in values:
         if type(value) is list:

@@ -1,7 +1,15 @@
-"""Facts: what intake adds to an event, in the literal order of STEPS.
+"""Stamps: what intake checks and adds, event by event.
 
-A step changes the event in place, and raises Refusal for one that can't be taken. Each is written for the event
-that millions are alike: one look into a dictionary, and a cache for what was seen before.
+An event's names decide which steps it takes, in this order (`steps_for`):
+
+1. place_in_time     `@timestamp`, for every event
+2. agree             only if the event names a fact of its request (see origin.py)
+3. checks            ids that can't be stored as they are
+4. derivations       the facts of event/facts.py
+5. drops             the visitor's agent and a shipper's `@version`, which have said what they say
+6. dialect's steps   those of `Origin.steps`
+
+Every step changes the event in place. It raises Unacceptable for an event that can't be taken.
 """
 
 from __future__ import annotations
@@ -9,10 +17,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from metronome.event.facts import DERIVATIONS, Derivation
-from metronome.event.fields import TIME_NAMES, Event
-from metronome.intake.settle import Refusal
+import orjson
+
+from metronome.event.facts import Derivation, derivations
+from metronome.event.fields import AGENT_NAMES, ITEM_NAMES, TIME_NAMES, Event
+from metronome.intake.origin import Origin
+from metronome.intake.settle import RENAMED, Unacceptable
 from metronome.periods import read_time, to_text
 
 #: A client's time further ahead of ours than this can't be meant (semantics, section 1).
@@ -21,42 +33,57 @@ MAX_AHEAD = timedelta(hours=1)
 MAX_ITEM_BYTES = 512
 MAX_DISTINCT_ID = 200
 
+_AGENT = AGENT_NAMES[0]
 
-@dataclass(frozen=True)
+
+@dataclass(slots=True)
 class Arrival:
-    """When and how the events of one request came; the same for all of them."""
+    """What the events of one request have in common.
 
+    Times as text are in the form in which they are stored, so that two of them compare as times do. `earliest` is the
+    horizon: events from before it are set aside. `tail` is what every document of the request ends in, line end
+    included. It holds the request's facts, so these cost nothing per event.
+    """
+
+    at: datetime
     at_text: str
     latest: datetime
     latest_text: str
-    dialect: str
-
-    @property
-    def tail(self) -> bytes:
-        """What every stored document of the request ends in, line end included: written once a request."""
-        return b',"@version":"1","received_at":"%b","dialect":"%b"}\n' % (
-            self.at_text.encode(),
-            self.dialect.encode(),
-        )
+    earliest: datetime
+    earliest_text: str
+    facts: dict[str, Any]
+    tail: bytes
 
 
-def arrival(now: datetime, dialect: str) -> Arrival:
-    latest = now + MAX_AHEAD
-    return Arrival(to_text(now), latest, to_text(latest), dialect)
+def arrival(now: datetime, origin: Origin, earliest: datetime, earliest_text: str) -> Arrival:
+    latest, at_text = now + MAX_AHEAD, to_text(now)
+    facts = dict(origin.facts)
+    said = orjson.dumps(facts)[1:-1]
+    tail = b',"@version":"1","received_at":"%b","dialect":"%b"%b}\n' % (
+        at_text.encode(),
+        origin.dialect.encode(),
+        b"," + said if said else b"",
+    )
+    return Arrival(now, at_text, latest, to_text(latest), earliest, earliest_text, facts, tail)
 
 
 def place_in_time(event: Event, arrival: Arrival) -> None:
     """`@timestamp`: the client's time as UTC text in milliseconds, clamped to now if over an hour ahead; else now."""
     given = event.get("@timestamp")
-    # "2026-11-22T09:30:00.123Z"    what most shippers send is what we store: only look whether it is a time
-    # "2026-11-22T24:00:00.000Z"    which newer Pythons take, is the next day: for the slow reader
-    if type(given) is str and given[4:20:3] == "--T::." and given[23:] == "Z" and given <= arrival.latest_text:
+    # "2026-11-22T09:30:00.123Z"    what most shippers send is already in the stored form: only check that it is a time
+    # "2026-11-22T24:00:00.000Z"    newer Pythons take this as the next day, so it goes the slow way
+    if (
+        type(given) is str
+        and given[4:20:3] == "--T::."
+        and given[23:] == "Z"
+        and arrival.earliest_text <= given <= arrival.latest_text
+    ):
         try:
             datetime.fromisoformat(given)
             if "T24" not in given:
                 return
         except ValueError:
-            pass  # the slow reader says what is wrong
+            pass  # the slow way says what is wrong
     _read_any_time(event, arrival)
 
 
@@ -69,67 +96,97 @@ def _read_any_time(event: Event, arrival: Arrival) -> None:
     try:
         moment = read_time(given)
     except ValueError as error:
-        raise Refusal(str(error), name) from None
+        raise Unacceptable(str(error), name) from None
+    if moment < arrival.earliest:
+        raise Unacceptable(
+            f"{to_text(moment)} is before {arrival.earliest_text[:10]}, the oldest day that is taken "
+            "(METRONOME_HORIZON_DAYS, and less for a public key)",
+            name,
+            kept=True,
+        )
     clamped = moment > arrival.latest
     if clamped:
         event["flags"] = [*event.get("flags", ()), "clamped"]
     if clamped or name == "@timestamp":
-        event.setdefault("ts_client", given)
+        _keep_as_given(event, name)
     event["@timestamp"] = arrival.at_text if clamped else to_text(moment)
 
 
-def drop_version(event: Event, arrival: Arrival) -> None:
-    """A shipper's `@version` has said what it says; what is stored has ours."""
-    del event["@version"]
+def _keep_as_given(event: Event, name: str) -> None:
+    """Keep the text of a time that `@timestamp` won't show: in `ts_client`, unless the client has set that itself."""
+    if "ts_client" not in event:
+        event["ts_client"] = event[name]
+    elif name == "@timestamp":
+        event[RENAMED + name] = event[name]
+        event["flags"] = [*event.get("flags", ()), "renamed_keys"]
 
 
-def check_item(name: str) -> Step:
-    """An item's id is stored exactly as sent, so one that can't be found again is refused, never cut."""
+def agree(event: Event, facts: dict[str, Any], names: Iterable[str]) -> None:
+    """Drop properties of these names, which the request's facts say for the whole request.
 
-    def check(event: Event, arrival: Arrival) -> None:
+    Raises Unacceptable where the event names another `app` than that of its key. Any other value that differs is kept
+    under `renamed.`.
+    """
+    for name in names:
+        said = event.pop(name)
+        if said is None or said == "" or said == facts[name] or str(said) == facts[name]:
+            continue
+        if name == "app":
+            raise Unacceptable(f"the key is bound to the app {facts[name]!r}; send that one or none", name)
+        event[RENAMED + name] = said
+        event["flags"] = [*event.get("flags", ()), "renamed_keys"]
+
+
+def _check_item(name: str) -> Step:
+    """An item's id is stored exactly as sent. One that couldn't be found again is refused, never cut."""
+
+    def check(event: Event) -> None:
         item = event[name]
-        text = item if type(item) is str else "" if item is None else str(item)
-        if len(text) > MAX_ITEM_BYTES // 4 and len(text.encode()) > MAX_ITEM_BYTES:
-            raise Refusal(f"an item's id has at most {MAX_ITEM_BYTES} bytes", name)
+        if item is None or (type(item) is str and len(item) <= MAX_ITEM_BYTES // 4):
+            return
+        if len(str(item).encode(errors="surrogatepass")) > MAX_ITEM_BYTES:
+            raise Unacceptable(f"an item's id has at most {MAX_ITEM_BYTES} bytes", name)
 
     return check
 
 
-def check_person(event: Event, arrival: Arrival) -> None:
+def _check_person(event: Event) -> None:
     """As with items: refused, never cut."""
-    if len(str(event["distinct_id"])) > MAX_DISTINCT_ID:
-        raise Refusal(f"at most {MAX_DISTINCT_ID} characters", "distinct_id")
+    person = event["distinct_id"]
+    if len(person if type(person) is str else str(person)) > MAX_DISTINCT_ID:
+        raise Unacceptable(f"at most {MAX_DISTINCT_ID} characters", "distinct_id")
 
 
-def derived(derivation: Derivation) -> Step:
-    """A step that derives facts. A record of a shipper says so by the version of its format; a tick hasn't any."""
-
-    def step(event: Event, arrival: Arrival) -> None:
-        derivation(event, "@version" in event)
-
-    return step
+def _drop_agent(event: Event) -> None:
+    del event[_AGENT]
 
 
-Step = Callable[[Event, Arrival], None]
-
-#: The steps that the events of one shape take, in order.
-Plan = tuple[Step, ...]
-
-#: The steps in order, each with the names that call for it: an event with none of them doesn't take the step.
-STEPS: tuple[tuple[Step, frozenset[str] | None], ...] = (
-    (place_in_time, None),
-    *((derived(derivation), calls) for derivation, calls in DERIVATIONS),
-    (drop_version, frozenset(("@version",))),
-    (check_item("id"), frozenset(("id",))),
-    (check_item("item_id"), frozenset(("item_id",))),
-    (check_person, frozenset(("distinct_id",))),
-)
+def _drop_version(event: Event) -> None:
+    del event["@version"]
 
 
-def steps_for(names: Iterable[str]) -> Plan:
-    """The steps that an event of these names takes."""
-    names = set(names)
-    return tuple(step for step, calls in STEPS if calls is None or not calls.isdisjoint(names))
+Step = Callable[[Event], None]
+
+_CHECKS: dict[str, Step] = {**{name: _check_item(name) for name in ITEM_NAMES}, "distinct_id": _check_person}
+_DROPS: dict[str, Step] = {_AGENT: _drop_agent, "@version": _drop_version}
 
 
-__all__ = ["STEPS", "Arrival", "Plan", "Step", "arrival", "steps_for"]
+#: What is done to the events of one shape: the names that the request's facts say too, and the steps.
+Plan = tuple[tuple[str, ...], tuple[Step, ...]]
+
+
+def steps_for(names: Iterable[str], origin: Origin) -> Plan:
+    """The plan for events of these names."""
+    names = frozenset(names)
+    own = [step.apply for step in origin.steps if _is_called(step, names)]
+    steps = (
+        *(check for name, check in _CHECKS.items() if name in names),
+        *derivations(names, shipped=origin.shipped or "@version" in names),
+        *(drop for name, drop in _DROPS.items() if name in names),
+        *own,
+    )
+    return tuple(name for name in origin.facts if name in names), steps
+
+
+def _is_called(step: Derivation, names: frozenset[str]) -> bool:
+    return step.calls is None or not step.calls.isdisjoint(names)

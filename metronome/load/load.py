@@ -198,7 +198,7 @@ class Loading:
         self.report = Report(source.name, before=note.line, kept_in=kept.path)
         self._source = source
         self._reading = reading
-        self._url = url + "/tick"
+        self._url = url + "/tick?receipt=full"
         self._note = note
         self._kept = kept
         self._answered = False

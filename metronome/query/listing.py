@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from metronome.event.facts import DERIVED, derive
-from metronome.event.fields import Event
+from metronome.event.fields import AGENT_NAMES, Event
 from metronome.periods import from_ms
 from metronome.query.answer import Page, Property
 from metronome.query.body import STAMPED, Json, all_of, parts_of, within
@@ -107,6 +107,8 @@ def _event(hit: Json) -> Event:
     event = dict(_flat(hit["_source"]))
     if "received_at" not in event:
         derive(event, shipped=True)
+        # The visitor's agent is judged, and goes no further.
+        event = {name: value for name, value in event.items() if name not in AGENT_NAMES}
     return {"_id": hit["_id"], "_index": hit["_index"], **event}
 
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from itertools import product
 
 from metronome.errors import BadQuestion
-from metronome.event.facts import DERIVED, RAW, derive
-from metronome.event.fields import Event
+from metronome.event.facts import DERIVED, derive
+from metronome.event.fields import AGENT_NAMES, Event
 from metronome.periods import Every, common_step, from_ms
 from metronome.query.body import (
     STAMPED,
@@ -35,6 +35,9 @@ from metronome.query.kinds import Kinds, as_sent
 from metronome.query.partial import Partial, keys_of
 from metronome.query.question import Count, Question
 from metronome.query.search import Indices, Search
+
+#: The raw fields that facts are derived from.
+RAW = ("event", "format", "accept", "referer", "extra.referer", "url", "browser", "platform", *AGENT_NAMES)
 
 PAGE = 2000
 

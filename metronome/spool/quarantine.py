@@ -6,6 +6,7 @@ ids were fixed at intake, so what is indexed meanwhile answers 409.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 import threading
@@ -38,6 +39,9 @@ create table if not exists refused (
     unique (doc_index, doc_id)
 )
 """
+
+#: The kind of events that intake couldn't take.
+UNACCEPTED = "not_accepted"
 
 _INSERT = """
 insert or replace into refused (at_ms, doc_index, doc_id, status, kind, reason, action, source)
@@ -100,6 +104,19 @@ class Quarantine:
         row = (time.time_ns() // 1_000_000, "", place, 0, "damaged", reason, b"", body)
         with self._lock, transaction(self._db):
             self._db.execute(_INSERT, row)
+
+    def add_unaccepted(self, events: Iterable[tuple[bytes, str]]) -> None:
+        """Keep what intake couldn't take of a request, as (bytes as they were posted, reason); on disk on return.
+
+        Such an event has no action line, so a replay leaves it here. Posted again, it is kept only once.
+        """
+        now = time.time_ns() // 1_000_000
+        rows = []
+        for body, reason in events:
+            name = f"posted-{hashlib.blake2b(body, digest_size=16).hexdigest()}"
+            rows.append((now, "", name, 422, UNACCEPTED, reason[:2000], b"", body))
+        with self._lock, transaction(self._db):
+            self._db.executemany(_INSERT, rows)
 
     def count(self) -> int:
         with self._lock:

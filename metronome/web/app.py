@@ -57,7 +57,8 @@ def create_app(
     app.url_map.strict_slashes = False
     metrics = metrics or Metrics()
     ask = open_door(opened.client, settings, clock)
-    doors = Doors(Intake(settings, opened.spool, clock=clock), ask, settings, metrics, clock)
+    intake = Intake(settings, opened.spool, metrics, folder=settings.spool_dir, clock=clock)
+    doors = Doors(intake, ask, settings, metrics, clock)
     _answer_errors(app)
     _count_requests(app, metrics)
     hosts.guard(app, settings)

@@ -9,7 +9,7 @@ import json
 import math
 import re
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
 from urllib.parse import parse_qsl
@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl
 import orjson
 
 from metronome.errors import BadPayload, TooLarge, UnsupportedMedia
-from metronome.intake import Flat, Unreadable
+from metronome.intake import Unreadable
 
 _JSON = frozenset(
     ("", "application/json", "text/json", "text/plain", "application/csp-report", "application/reports+json")
@@ -42,8 +42,8 @@ _MAX_SALVAGED = 2**20
 _HALF = re.compile("[\ud800-\udfff]")
 _ESCAPED_HALF = b"\\ud"
 
-#: Any digit as a zero: nineteen of them in a row are a number that 64 bits may not hold (or text, which costs little).
-#: Every fourth byte of these makes four in a row.
+#: Turns every digit into a zero. Nineteen zeros in a row may be a number that 64 bits don't hold. They may also be part
+#: of a text; then the body is only read more slowly. Every fourth byte of nineteen zeros makes four zeros in a row.
 _DIGITS = bytes.maketrans(b"123456789", b"000000000")
 _LONG = b"0" * 19
 _LONG_BY_FOUR = b"0" * 4
@@ -54,10 +54,15 @@ _BRACE = frozenset(b"{")
 
 @dataclass(frozen=True)
 class Posted:
-    """What a body held: `events`, and whether it was a batch (array, NDJSON)."""
+    """What a body held: `events`, and whether it was a batch (array, NDJSON).
+
+    `flat` says that no event holds an object or an array, as this module could tell from the bytes. Nobody else can
+    say so of events: the field is no argument.
+    """
 
     events: list[Any]
     batch: bool
+    flat: bool = field(default=False, init=False)
 
 
 def inflate(body: bytes, encoding: str, *, max_bytes: int, max_ratio: int) -> bytes:
@@ -134,9 +139,9 @@ def _json(body: bytes) -> Posted:
 
 
 def _salvaged(body: bytes) -> list[Any] | None:
-    """An array in which some numbers are none (NaN, Infinity, 1e400): it costs their events, not the others.
+    """The events of an array in which some numbers aren't JSON (NaN, Infinity, 1e400): those events are `Unreadable`.
 
-    None where something else is wrong with it, or where it is so large that the slow reader would hold up others.
+    None if something else is wrong with the array, or if it is so large that the slow reader would hold up others.
     """
     if len(body) > _MAX_SALVAGED:
         return None
@@ -144,7 +149,7 @@ def _salvaged(body: bytes) -> list[Any] | None:
     try:
         value = json.loads(_mended(body.decode()))
         if isinstance(value, list):
-            return [event if _is_finite(event) else Unreadable(reason) for event in value]
+            return [event if _is_finite(event) else Unreadable(reason, json.dumps(event).encode()) for event in value]
     except (ValueError, RecursionError):
         pass
     return None
@@ -159,20 +164,21 @@ def _is_finite(value: Any) -> bool:
 def _ndjson(body: bytes) -> Posted:
     exact = _has_long_number(body)
     lines = body.strip(b" \t\r\n").split(b"\n")
-    # Every object has a brace of its own: are there as many as objects, then none holds another.
+    # Every object has a brace of its own. If there are as many braces as objects, no object holds another.
     braces = -1 if b"[" in body else body.count(b"{")
     events = None if exact else _as_one_array(lines, braces) or _plain_lines(lines)
     if events is None:
         events = [_line(line, exact) for line in lines if line and not line.isspace()]
-    flat = braces == list(map(type, events)).count(dict)
-    return Posted(Flat(events) if flat else events, True)
+    posted = Posted(events, True)
+    object.__setattr__(posted, "flat", braces == list(map(type, events)).count(dict))
+    return posted
 
 
 def _as_one_array(lines: list[bytes], braces: int) -> list[Any] | None:
     """The objects of lines that are a flat object each; None where any is something else.
 
-    Each line begins with a brace, and there are as many braces as lines and as objects found. So no brace stands in a
-    text, each line is one object, and a comma is what a line's end would be in an array.
+    Each line begins with a brace, and there are as many braces as lines and as objects found. So no brace is part of a
+    text, and each line is one object. Joined by commas, the lines are an array, which is read in one call.
     """
     try:
         if braces != len(lines) or set(map(_FIRST, lines)) != _BRACE:
@@ -184,7 +190,7 @@ def _as_one_array(lines: list[bytes], braces: int) -> list[Any] | None:
 
 
 def _plain_lines(lines: list[bytes]) -> list[Any] | None:
-    """The values of lines that the fast reader alone can read; None where one of them asks for more."""
+    """The values of lines that the fast reader can read; None if it can't read one of them."""
     try:
         return list(map(orjson.loads, lines))
     except ValueError:
@@ -195,11 +201,11 @@ def _line(line: bytes, exact: bool) -> Any:
     try:
         return _loads(line, exact)
     except ValueError as error:
-        return Unreadable(f"the line isn't JSON: {error}")
+        return Unreadable(f"the line isn't JSON: {error}", line)
 
 
 def _has_long_number(text: bytes) -> bool:
-    """Whether it may hold a whole number of more than 64 bits, whose digits only the slow reader keeps."""
+    """Whether the text may hold a whole number of more than 64 bits, whose digits only the slow reader keeps."""
     return _LONG_BY_FOUR in text[::4].translate(_DIGITS) and _LONG in text.translate(_DIGITS)
 
 
@@ -217,15 +223,15 @@ def _loads(text: bytes, exact: bool) -> Any:
             value = orjson.loads(mended)
             return _exactly(mended.encode(), value) if exact else value
         except (ValueError, RecursionError):
-            pass  # something else is wrong with it, too; the first reader says what
+            pass  # something else is wrong with the text, too; the error of the first reader says what
         raise
 
 
 def _exactly(text: bytes, value: Any) -> Any:
-    """`value` once more by the standard library's reader, which is ten times as slow; the fast one found it valid."""
+    """The value as the standard library reads it, ten times as slow as the fast reader, which found the text valid."""
     try:
         return json.loads(text)
-    except (RecursionError, ValueError):  # nested, or a number as long, as only the fast reader can follow
+    except (RecursionError, ValueError):  # nested too deep, or a number too long, for this reader
         return value
 
 

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from conftest import NOW, Gateway
 
+from metronome.cli import main
 from metronome.event.agents import ROBOT_LIST
 
 STAMPS = {"@version": "1", "received_at": "2026-11-22T09:30:00.000Z", "dialect": "tick"}
@@ -134,7 +136,7 @@ def test_echo_is_a_wish_and_no_property(gateway: Gateway, value: str, status: in
     assert response.json == (
         {"insert_id": "i1", "event": "view", **AT_NOW}
         if status == 200
-        else {**NO_ONE, "accepted": 1, "ids": ["i1"], "rejected": []}
+        else {**NO_ONE, "accepted": 1, "ids": ["i1"], "rejected": [], "rejected_total": 0}
     )
     gateway.tick({"echo": "in the body it is one", "insert_id": "i2"})
     assert [document.get("echo") for document in gateway.documents()] == [None, "in the body it is one"]
@@ -142,20 +144,21 @@ def test_echo_is_a_wish_and_no_property(gateway: Gateway, value: str, status: in
 
 def test_the_receipt_has_counts_ids_and_each_refusal_and_the_good_ones_are_kept(gateway: Gateway) -> None:
     body = b'{"id":"a","insert_id":"i1"}\nnonsense\n{"id":"b","insert_id":"i1"}\n{"id":"c","insert_id":"i2","ts":"soon"}\n{"id":"d"}\n[]\n'
-    response = gateway.tick(data=body, content_type=NDJSON)
+    response = gateway.tick(data=body, content_type=NDJSON, path="/tick?receipt=full")
     assert response.status_code == 202
     receipt = response.json
     minted = receipt["ids"][4]
     assert receipt == {
         "accepted": 2,
         "duplicate": 1,
-        "quarantined": 0,
+        "quarantined": 3,
         "ids": ["i1", None, "i1", None, minted, None],
         "rejected": [
             {"index": 1, "id": None, "field": None, "reason": receipt["rejected"][0]["reason"]},
             {"index": 3, "id": "i2", "field": "ts", "reason": "'soon' is not an ISO 8601 time, such as 2026-11-22T09:30:00Z"},
             {"index": 5, "id": None, "field": None, "reason": 'an event is a JSON object, such as {"id": "home"}'},
         ],
+        "rejected_total": 3,
     }  # fmt: skip
     assert receipt["rejected"][0]["reason"].startswith("the line isn't JSON: ")
     index = f"{gateway.settings.index_prefix}-2026.11.22"
@@ -163,6 +166,8 @@ def test_the_receipt_has_counts_ids_and_each_refusal_and_the_good_ones_are_kept(
         {"_index": index, "_id": minted, "id": "d", "event": "view", **AT_NOW},
         {"_index": index, "_id": "i1", "id": "a", "insert_id": "i1", "event": "view", **AT_NOW},
     ]
+    short = gateway.tick(data=body, content_type=NDJSON).json
+    assert short == {name: value for name, value in receipt.items() if name != "ids"}
 
 
 def test_what_was_renamed_and_withheld_is_said(gateway: Gateway) -> None:
@@ -172,8 +177,11 @@ def test_what_was_renamed_and_withheld_is_said(gateway: Gateway) -> None:
         "accepted": 1,
         "ids": ["i1"],
         "rejected": [],
+        "rejected_total": 0,
         "renamed": [{"index": 0, "from": "", "to": "renamed.empty"}],
+        "renamed_total": 1,
         "withheld": [{"index": 0, "field": "client.ip"}],
+        "withheld_total": 1,
     }
 
 
@@ -272,7 +280,8 @@ def test_the_contracts_logstash_batch(gateway: Gateway) -> None:
         "type": "python-logstash",
         "extra": {"item_id": "abc", "referer": "http://a/b", "logger_name": "web", "line": 11},
     }
-    receipt = gateway.accepted([record], headers={"User-Agent": "python-logstash-async", "Authorization": "Basic eDp5"})
+    shipper = {"User-Agent": "python-logstash-async", "Authorization": "Basic eDp5"}
+    receipt = gateway.accepted([record], headers=shipper, path="/tick?receipt=full")
     assert (receipt["accepted"], receipt["rejected"]) == (1, [])
     (document,) = gateway.documents()
     flat = {f"extra.{name}": value for name, value in record.pop("extra").items()}
@@ -320,3 +329,49 @@ def test_every_answer_to_a_tick_may_be_read_by_the_page_that_posted_it(
     assert response.status_code == status
     assert response.headers.get_all("Access-Control-Allow-Origin") == ["*"]
     assert "Access-Control-Allow-Credentials" not in response.headers
+
+
+# --- Answers to shippers -------------------------------------------------------------------------------------
+
+
+def test_the_answer_to_two_thousand_events_fits_a_shipper_that_reads_4_kb(gateway: Gateway) -> None:
+    good = [{"insert_id": f"{number:064d}", "id": "x" * 100} for number in range(2000)]
+    bad = [{"insert_id": f"{number:063d}!", "ts": "soon"} for number in range(2000)]
+    answers = [gateway.tick(events) for events in (good, bad, good[:1000] + bad[:1000])]
+    assert [answer.status_code for answer in answers] == [202, 422, 202]
+    assert max(len(answer.data) for answer in answers) < 3000
+    assert [
+        (answer.json["accepted"], answer.json["rejected_total"], answer.json["quarantined"]) for answer in answers
+    ] == [
+        (2000, 0, 0),
+        (0, 2000, 0),
+        (1000, 1000, 1000),
+    ]
+    full = gateway.tick(good, path="/tick?receipt=full").json
+    assert full["ids"] == [event["insert_id"] for event in good]
+
+
+def test_receipt_is_a_property_like_others_unless_it_is_full(gateway: Gateway) -> None:
+    gateway.accepted({"insert_id": "i1"}, path="/tick?receipt=4711")
+    gateway.accepted({"insert_id": "i2"}, path="/tick?receipt=full")
+    assert [document.get("receipt") for document in gateway.documents()] == ["4711", None]
+
+
+def test_a_shipper_whose_batch_was_stored_never_gets_a_500(gateway: Gateway) -> None:
+    answer = gateway.tick([{"insert_id": 10**29, "id": "a"}, {"insert_id": 10**29, "id": "b", "ts": "soon"}])
+    assert (answer.status_code, answer.json["accepted"], answer.json["rejected"][0]["id"]) == (202, 1, str(10**29))
+
+
+def test_what_cant_be_taken_of_a_batch_can_be_listed_mended_and_posted_again(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway.accepted([{"insert_id": "i1"}, {"insert_id": "i2", "ts": "soon", "id": "a"}])
+    monkeypatch.setenv("METRONOME_HOME", str(gateway.settings.home))
+    run = CliRunner()
+    assert run.invoke(main, ["quarantine", "replay"]).output == (
+        "0 events spooled again; 1 stay: damaged, or never accepted (list --json has them, to be mended and posted)\n"
+    )
+    row = json.loads(run.invoke(main, ["quarantine", "list", "--json"]).output)
+    assert (row["status"], row["reason"]) == (422, "ts: 'soon' is not an ISO 8601 time, such as 2026-11-22T09:30:00Z")
+    gateway.accepted({**json.loads(row["event"]), "ts": "2026-11-22"})
+    assert [document["_id"] for document in gateway.documents()] == ["i1", "i2"]

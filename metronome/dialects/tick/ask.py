@@ -10,7 +10,7 @@ from werkzeug.routing import BaseConverter
 
 from metronome.dialects import Doors
 from metronome.errors import BadQuestion, NotFound
-from metronome.event.facts import referer_host
+from metronome.event.addresses import referer_host
 from metronome.event.fields import DOWNLOAD, VIEW
 from metronome.periods import INTERVALS, Every, Period, period, zone
 from metronome.query import (
@@ -180,8 +180,10 @@ def _wanted(request: Request) -> dict[str, Any]:
         wanted: dict[str, Any] = _QUERY.load(given) if given else _DEFAULTS
     except ValidationError as error:
         name, reasons = next(iter(dict(error.messages_dict).items()))
-        known = ", ".join(field.data_key or key for key, field in _QUERY.fields.items())
-        reason = f"isn't a parameter; there are {known}" if name not in known else " ".join(reasons).rstrip(".")
+        known = [field.data_key or key for key, field in _QUERY.fields.items()]
+        reason = (
+            f"isn't a parameter; there are {', '.join(known)}" if name not in known else " ".join(reasons).rstrip(".")
+        )
         raise BadQuestion(f"{name}: {reason}", field=str(name)) from None
     return wanted
 

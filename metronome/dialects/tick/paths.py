@@ -28,7 +28,13 @@ def _tick() -> dict[str, Any]:
                 "name": "echo",
                 "schema": {"type": "boolean"},
                 "description": "Answer 200 with the records as they will be stored",
-            }
+            },
+            {
+                "in": "query",
+                "name": "receipt",
+                "schema": {"type": "string", "enum": ["full"]},
+                "description": "`full`: a receipt with every id and every row, of whatever length",
+            },
         ],
         "requestBody": {
             "content": {

@@ -12,7 +12,8 @@ from marshmallow import EXCLUDE, Schema, fields
 
 from metronome.dialects import Doors
 from metronome.errors import NothingAccepted, TooMany, error_body
-from metronome.intake import Receipt, Source
+from metronome.event.fields import ITEM_NAMES
+from metronome.intake import Origin, Receipt
 from metronome.wire.access import needs
 from metronome.wire.events import Posted, from_pairs
 from metronome.wire.request import json_answer, let_pages_call
@@ -27,7 +28,12 @@ class TickSchema(Schema):
     class Meta:
         unknown = EXCLUDE
 
-    id = fields.String(metadata={"description": "The item that the event is about", "example": "home"})
+    id = fields.String(
+        metadata={
+            "description": f"The item that the event is about; where it is absent {' or '.join(ITEM_NAMES[1:])} counts",
+            "example": "home",
+        }
+    )
     event = fields.String(metadata={"description": "What happened; `view` if nothing says otherwise"})
     timestamp = fields.String(
         metadata={
@@ -53,18 +59,29 @@ class RejectionSchema(Schema):
 
 
 class ReceiptSchema(Schema):
-    """What became of each event. All that isn't rejected is on disk."""
+    """What became of the events. All that isn't rejected is on disk.
+
+    The answer to a batch is under 3 KB: it has the first rows of each list, and the totals. `?receipt=full` has all.
+    """
 
     accepted = fields.Integer()
     duplicate = fields.Integer(metadata={"description": "Repeated an insert_id of the same request"})
-    quarantined = fields.Integer()
+    quarantined = fields.Integer(
+        metadata={"description": "Of those rejected: how many the gateway keeps, to be mended"}
+    )
     ids = fields.List(
         fields.String(allow_none=True),
-        metadata={"description": "One a position: send it as insert_id to repeat safely"},
+        metadata={
+            "description": "One a position: send it as insert_id to repeat safely. "
+            "For a single event, and for a batch with `?receipt=full`"
+        },
     )
     rejected = fields.List(fields.Nested(RejectionSchema))
+    rejected_total = fields.Integer()
     renamed = fields.List(fields.Dict(), metadata={"description": "Names that had to change: index, from, to"})
+    renamed_total = fields.Integer()
     withheld = fields.List(fields.Dict(), metadata={"description": "Properties not stored for privacy: index, field"})
+    withheld_total = fields.Integer()
 
 
 def to_events(posted: Posted, given: dict[str, Any], headers: dict[str, str]) -> Posted:
@@ -100,14 +117,14 @@ def add_routes(routes: Blueprint, doors: Doors) -> None:
         posted = read_posted(request, doors.settings)
         given = from_pairs(list(request.args.items(multi=True)))
         given.pop("echo", None)
+        full = given.get("receipt") == "full"
+        if full:
+            del given["receipt"]
         headers = {} if posted.batch else _headers(request)
         posted = to_events(posted, given, headers)
         agent = None if posted.batch else _visitor_agent(request)
-        started = time.perf_counter()
-        receipt = doors.intake.accept(posted.events, Source(NAME, agent), echo=echo)
-        doors.metrics.spool_seconds.observe(time.perf_counter() - started)
-        _count(doors, receipt)
-        return _answer(receipt, posted.batch, echo)
+        receipt = doors.intake.accept(posted.events, Origin(NAME, agent), echo=echo, flat=posted.flat)
+        return _answer(receipt, posted.batch, echo=echo, full=full)
 
 
 def _headers(request: Request) -> dict[str, str]:
@@ -122,16 +139,16 @@ def _visitor_agent(request: Request) -> str | None:
     return None
 
 
-def _answer(receipt: Receipt, batch: bool, echo: bool) -> Response:
-    nothing = receipt.rejected and not receipt.accepted and not receipt.duplicate
-    if nothing:
+def _answer(receipt: Receipt, batch: bool, *, echo: bool, full: bool) -> Response:
+    if receipt.is_refusal:
         first = receipt.rejected[0]
         where = f"{first['field']}: " if first["field"] else ""
         raise NothingAccepted(
-            f"no event was accepted; the first is refused for {where}{first['reason']}", receipt.as_dict()
+            f"no event was accepted; the first is refused for {where}{first['reason']}",
+            receipt.as_dict(full=full, ids=not batch),
         )
     if not echo:
-        return json_answer(receipt.as_dict(), 202)
+        return json_answer(receipt.as_dict(full=full, ids=not batch), 202)
     refusals = {row["index"]: row for row in receipt.rejected}
     records = [
         record
@@ -140,17 +157,6 @@ def _answer(receipt: Receipt, batch: bool, echo: bool) -> Response:
         for at, record in enumerate(receipt.records)
     ]
     return json_answer(b"[" + b",".join(records) + b"]" if batch else records[0], 200)
-
-
-def _count(doors: Doors, receipt: Receipt) -> None:
-    metrics = doors.metrics
-    if receipt.accepted:
-        metrics.accepted.labels(NAME).inc(receipt.accepted)
-    if receipt.duplicate:
-        metrics.duplicate.labels(NAME).inc(receipt.duplicate)
-    for row in receipt.rejected:
-        # Names come from clients: only those with a meaning become labels.
-        metrics.refused.labels(NAME, row["field"] if row["field"] in TickSchema._declared_fields else "other").inc()
 
 
 def _rate_limit(rule: str) -> Any:
