@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from metronome import kinds
 from metronome.errors import SetupError
-from metronome.kinds import Kind, choice, size, whole
+from metronome.kinds import Kind, Network, choice, size, whole
 
 #: Variables that begin like ours and are no settings: the test suite's own, and those that Kubernetes sets in every
 #: container beside a Service called metronome.
@@ -75,6 +75,23 @@ class Settings:
         kinds.URL,
         "http://127.0.0.1:8000",
         "Where the commands tick, tock and load find the gateway.",
+    )
+    key: str = setting(
+        "METRONOME_KEY", kinds.TEXT, "", "API key that the commands tick, tock and load send.", secret=True
+    )
+    open: str = setting(
+        "METRONOME_OPEN",
+        choice("yes", "no"),
+        "",
+        "yes: everybody is served. no: only who has a key. Empty: everybody, while it listens on this machine alone "
+        "and no key was ever made; else only who has a key.",
+    )
+    trusted_proxies: tuple[Network, ...] = setting(
+        "METRONOME_TRUSTED_PROXIES",
+        kinds.NETWORKS,
+        (),
+        "Your proxies: X-Forwarded-For is believed if it comes from one of them, and from nobody else.",
+        shown="(empty)",
     )
     log_level: str = setting(
         "METRONOME_LOG_LEVEL", choice("debug", "info", "warning", "error"), "info", "Least severe log line written."
@@ -140,7 +157,7 @@ class Settings:
         "METRONOME_RATE_LIMIT",
         kinds.RATE,
         "",
-        "Ticks a client address may post to one worker; more get 429. Empty: no limit.",
+        "Posts that a client address may make, to all workers of a host together; more get 429. Empty: no limit.",
         shown="(none)",
     )
     max_body_bytes: int = setting(

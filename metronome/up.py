@@ -20,10 +20,12 @@ from types import FrameType
 
 from metronome.client import is_ready, url_of
 from metronome.errors import SetupError, StoreUnavailable
+from metronome.keyring import Keyring
 from metronome.node.node import Node
 from metronome.settings import Settings
 from metronome.store import indices
 from metronome.store.client import connect, wait_until_usable
+from metronome.wire.access import check_start
 
 READY_WITHIN_S = 60
 #: A child that dies faster than this, again and again, has something wrong with it that a restart won't mend.
@@ -119,6 +121,7 @@ class Installation:
             return
         client = connect(self.settings, address)
         try:
+            check_start(self.settings, lambda: Keyring(self.settings, client))
             found = wait_until_usable(client, timeout_s=0 if self.node is None else 30)
             indices.install(client, self.settings)
             self.say(f"Elasticsearch {found} is ready")

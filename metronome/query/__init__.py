@@ -7,6 +7,6 @@ shipped.py     documents that another shipper wrote: their facts are derived on 
 
 from metronome.query.answer import Answer
 from metronome.query.engine import Engine
-from metronome.query.question import AtLeast, Every, Has, Is, Item, Question
+from metronome.query.question import AtLeast, Condition, Every, Has, Is, Item, Question
 
-__all__ = ["Answer", "AtLeast", "Engine", "Every", "Has", "Is", "Item", "Question"]
+__all__ = ["Answer", "AtLeast", "Condition", "Engine", "Every", "Has", "Is", "Item", "Question"]

@@ -16,13 +16,15 @@ from werkzeug.exceptions import ClientDisconnected, HTTPException
 from metronome.dialects import Dialect, Doors, tick
 from metronome.errors import BadPayload, MetronomeError, SetupError, error_body
 from metronome.intake import Intake
+from metronome.keyring import Keyring
 from metronome.logs import Sparing
 from metronome.metrics import Metrics
 from metronome.query import Engine
 from metronome.settings import Settings
 from metronome.spool.spool import Spool
-from metronome.web import front, health, hosts, openapi
+from metronome.web import front, health, hosts, limits, openapi
 from metronome.web.openapi import Chapter
+from metronome.wire.access import guard
 from metronome.wire.request import error_answer, json_answer
 
 log = logging.getLogger("metronome.web")
@@ -66,11 +68,13 @@ def create_app(
         app.url_map.converters.update(dialect.converters)
         app.register_blueprint(dialect.blueprint(doors))
     rooms = (health.blueprint(settings, opened.spool, opened.client, metrics), front.blueprint(), *openapi.blueprints())
-    for blueprint in rooms:
+    for blueprint in (*rooms, limits.blueprint(settings)):
         app.register_blueprint(blueprint)
     _check_scopes(app)
+    app.extensions["keyring"] = Keyring(settings, opened.client)
+    guard(app, settings, app.extensions["keyring"])
     chapters = [Chapter(dialect.name, dialect.meaning, dialect.paths()) for dialect in DIALECTS]
-    app.extensions["openapi"] = openapi.describe(app, [*chapters, health.CHAPTER])
+    app.extensions["openapi"] = openapi.describe(app, [*chapters, health.CHAPTER, limits.CHAPTER])
     return app
 
 

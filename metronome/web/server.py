@@ -27,6 +27,7 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from metronome import logs, process
 from metronome.errors import error_body
+from metronome.keyring import Keyring
 from metronome.logs import Sparing
 from metronome.metrics import Metrics, use_folder
 from metronome.settings import Settings
@@ -34,6 +35,7 @@ from metronome.spool.files import make_folder
 from metronome.spool.spool import Spool
 from metronome.store.address import Address
 from metronome.store.client import connect
+from metronome.wire.access import check_start
 
 log = logging.getLogger("metronome.web")
 
@@ -90,16 +92,19 @@ class Server(BaseApplication):
         app = create_app(settings, opened, metrics)
         app.extensions["metronome"] = opened
         app.extensions["metrics"] = metrics
+        app.extensions["keyring"].start()
         process.after_start()
         log.info("worker ready", extra={"spool": spool.slot})
         return app
 
 
 def _worker_exit(server: Any, worker: Any) -> None:
-    opened = getattr(getattr(worker, "wsgi", None), "extensions", {}).get("metronome")
-    if opened is not None:
-        opened.spool.close()
-        opened.client.close()
+    extensions = getattr(getattr(worker, "wsgi", None), "extensions", {})
+    if "metronome" in extensions:
+        extensions["keyring"].stop()
+        extensions["gate"].rates.close()
+        extensions["metronome"].spool.close()
+        extensions["metronome"].client.close()
 
 
 class Worker(ThreadWorker):
@@ -222,7 +227,8 @@ class JsonLogger:
 
 
 def serve(settings: Settings, address: Address | None) -> None:
-    """Serve HTTP until SIGTERM. Raises SetupError where the spool's folder can't be used."""
+    """Serve HTTP until SIGTERM. Raises SetupError where the spool's folder can't be used, or anybody could get in."""
     make_folder(settings.spool_dir)
     logs.configure(settings.log_level, "web")
+    check_start(settings, lambda: Keyring(settings, connect(settings, address, timeout_s=5)))
     Server(settings, address).run()

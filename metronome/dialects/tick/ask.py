@@ -14,8 +14,8 @@ from metronome.errors import BadQuestion, NotFound
 from metronome.event.addresses import referer_host
 from metronome.event.fields import DOWNLOAD, VIEW
 from metronome.periods import INTERVALS, Period, label, period, zone
-from metronome.query import Answer, AtLeast, Every, Has, Is, Item, Question
-from metronome.wire.access import needs
+from metronome.query import Answer, AtLeast, Condition, Every, Has, Is, Item, Question
+from metronome.wire.access import bound_app, needs
 from metronome.wire.request import cacheable
 
 INCLUDES = ("hits", "visitors", "robots", "errors", "geo")
@@ -68,8 +68,11 @@ class TockSchema(Schema):
     )
 
 
-def to_questions(item: str, wanted: dict[str, Any], now: datetime) -> dict[str, Question]:
-    """The questions behind one tock, by the block of the answer; raises BadQuestion."""
+def to_questions(item: str, wanted: dict[str, Any], now: datetime, app: str = "") -> dict[str, Question]:
+    """The questions behind one tock, by the block of the answer; of `app` alone where a key is bound to it.
+
+    Raises BadQuestion.
+    """
     try:
         tz = zone(wanted["tz"])
         when = period(wanted["first"], wanted["last"], tz)
@@ -81,7 +84,7 @@ def to_questions(item: str, wanted: dict[str, Any], now: datetime) -> dict[str, 
     def question(
         *where: Any, by: Every | str | None = None, unique: str | None = None, robots: bool | None = False
     ) -> Question:
-        return Question((Item(item), *where), when, by, tz, unique, robots, until)
+        return Question((*of(item, app), *where), when, by, tz, unique, robots, until)
 
     questions = {
         "views": question(Is("event", VIEW), by=every),
@@ -100,6 +103,11 @@ def to_questions(item: str, wanted: dict[str, Any], now: datetime) -> dict[str, 
             raise BadQuestion(f"include: {name[:40]!r} isn't known; there are {', '.join(INCLUDES)}", field="include")
         questions[name] = further[name]
     return questions
+
+
+def of(item: str, app: str) -> tuple[Condition, ...]:
+    """Events of an item, and of one application where a key is bound to it."""
+    return (Item(item), Is("app", app)) if app else (Item(item),)
 
 
 def from_answers(questions: dict[str, Question], answers: list[Answer], wanted: dict[str, Any]) -> dict[str, Any]:
@@ -160,11 +168,12 @@ def add_routes(routes: Blueprint, doors: Doors) -> None:
         if not item:
             raise NotFound("an item's id is missing; ask for /tock/ID.json")
         wanted = _wanted(request)
-        questions = to_questions(item, wanted, doors.clock())
+        app = bound_app()
+        questions = to_questions(item, wanted, doors.clock(), app)
         answers = doors.engine.ask(*questions.values())
         empty = not any(answer.total for answer in answers)
         # Zeros for a quiet week of an item that there is, empty maps for one that there isn't.
-        if empty and (wanted["strict"] or _has_range(questions)) and not doors.engine.is_known((Item(item),)):
+        if empty and (wanted["strict"] or _has_range(questions)) and not doors.engine.is_known(of(item, app)):
             if wanted["strict"]:
                 raise NotFound(f"no event of item {item[:100]!r} was ever counted")
             answers = [Answer() for _ in answers]
