@@ -47,7 +47,7 @@ def main(ctx: click.Context) -> None:
 
 @main.command()
 def up() -> None:
-    """Start everything: Elasticsearch if none is configured, the drain and HTTP.
+    """Start everything: Elasticsearch if none is configured, the drain, live connections and HTTP.
 
     Ctrl-C or SIGTERM stops all of it in order; SIGHUP restarts the HTTP workers.
     """
@@ -63,6 +63,14 @@ def serve() -> None:
 
     settings = Settings.from_env()
     run(settings, _address(settings))
+
+
+@main.command()
+def streams() -> None:
+    """Serve websockets and event streams, which `serve` hands over. One process a METRONOME_HOME."""
+    from metronome.streams.run import run
+
+    run(Settings.from_env())
 
 
 @main.command()

@@ -153,6 +153,54 @@ class Settings:
     threads: int = setting(
         "METRONOME_THREADS", whole(1, 1024), 16, "Threads of a worker: requests that it serves at one time."
     )
+    connections: int = setting(
+        "METRONOME_CONNECTIONS",
+        whole(1, 1_000_000),
+        1000,
+        "Open connections of a worker; past them the slowest unfinished one is closed, then the longest idle one.",
+    )
+    header_timeout_s: int = setting(
+        "METRONOME_HEADER_TIMEOUT_S",
+        whole(1, 3600),
+        10,
+        "How long a request's head may take to arrive; then it gets 408.",
+    )
+    body_timeout_s: int = setting(
+        "METRONOME_BODY_TIMEOUT_S",
+        whole(1, 3600),
+        10,
+        "How long a body may take to arrive, or an answer to be read, beside METRONOME_MIN_BYTES_PER_S.",
+    )
+    min_bytes_per_s: int = setting(
+        "METRONOME_MIN_BYTES_PER_S",
+        size(1, 1 * _GB),
+        8 * _KB,
+        "Bodies and answers may take longer by a second for so many bytes.",
+    )
+    keepalive_s: int = setting(
+        "METRONOME_KEEPALIVE_S",
+        whole(1, 3600),
+        75,
+        "How long an idle connection stays open for the client's next request.",
+    )
+    streams: int = setting(
+        "METRONOME_STREAMS",
+        whole(1, 1_000_000),
+        10_000,
+        "Websockets and event streams open at one time; more get 503.",
+    )
+    stream_message_bytes: int = setting(
+        "METRONOME_STREAM_MESSAGE_BYTES",
+        size(1 * _KB, 16 * _MB),
+        64 * _KB,
+        "Largest message of a websocket; a larger one closes it with 1009.",
+    )
+    stream_messages_per_s: int = setting(
+        "METRONOME_STREAM_MESSAGES_PER_S",
+        whole(1, 1_000_000_000),
+        100,
+        "Messages a second of one websocket, twice as many at once; more closes it with 1008.",
+    )
     rate_limit: str = setting(
         "METRONOME_RATE_LIMIT",
         kinds.RATE,
@@ -231,6 +279,11 @@ class Settings:
     @property
     def metrics_dir(self) -> Path:
         return self.home / "metrics"
+
+    @property
+    def streams_socket(self) -> Path:
+        """Where the workers hand long connections over."""
+        return self.home / "streams.sock"
 
     @property
     def node_dir(self) -> Path:

@@ -1,9 +1,9 @@
 """`metronome up`: everything of one installation in one process group, started in order and stopped in reverse.
 
-    private Elasticsearch (unless ELASTICSEARCH_URL is set)  ->  index template  ->  drain  ->  HTTP
+    private Elasticsearch (unless ELASTICSEARCH_URL is set)  ->  index template  ->  drain  ->  streams  ->  HTTP
 
-Only HTTP takes events in, so it is stopped first; the drain then finishes what it has under way, and what it doesn't
-get to stays in the spool for the next start. A child that dies is started again.
+HTTP and live connections take events in, so they are stopped first. The drain then finishes what it has under way; what
+it doesn't get to stays in the spool for the next start. A child that dies is started again.
 """
 
 from __future__ import annotations
@@ -94,6 +94,7 @@ class Installation:
         self.stopping = threading.Event()
         self.node: Node | None = None
         self.drain = Child("drain", stop_within_s=30)
+        self.streams = Child("streams", stop_within_s=30)
         self.web = Child("serve", stop_within_s=30)
 
     def run(self) -> None:
@@ -133,6 +134,7 @@ class Installation:
         finally:
             client.close()
         self.drain.start()
+        self.streams.start()
         self.web.start()
         self._await_ready()
 
@@ -144,6 +146,7 @@ class Installation:
                 return
             self.web.revive()
             self.drain.revive()
+            self.streams.revive()
             if time.monotonic() > deadline:
                 raise SetupError(
                     f"HTTP on {self.settings.bind} isn't ready after {READY_WITHIN_S} s; the log above says why"
@@ -154,6 +157,7 @@ class Installation:
         while not self.stopping.wait(0.5):
             self.drain.revive()
             self.web.revive()
+            self.streams.revive()
             if self.node is not None and not self.node.alive():
                 self.say("The private Elasticsearch has ended; starting it again")
                 self.node.stop()
@@ -169,6 +173,7 @@ class Installation:
         if self.web.process is not None:
             self.say("Stopping …")
         self.web.stop()
+        self.streams.stop()
         self.drain.stop()
         if self.node is not None:
             self.node.stop()

@@ -124,6 +124,20 @@ def test_a_child_that_dies_is_started_again(up: Up) -> None:
     up.end()
 
 
+def test_live_connections_have_a_process_that_is_started_again_too(up: Up) -> None:
+    def streams() -> list[int]:
+        return [pid for pid in up.family() if b"\0streams\0" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+    up.begin()
+    up.ready()
+    (before,) = wait_for(streams, "the streams process")
+    os.kill(before, signal.SIGKILL)
+    wait_for(lambda: streams() not in ([], [before]), "another one", 20)
+    wait_for((up.home / "streams.sock").exists, "it to listen")
+    up.end()
+    assert not (up.home / "streams.sock").exists()
+
+
 def test_an_address_that_is_taken_is_one_line_with_the_way_out(up: Up) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

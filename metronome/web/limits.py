@@ -10,7 +10,7 @@ from metronome.intake.ids import MAX_INSERT_ID
 from metronome.intake.stamp import MAX_DISTINCT_ID, MAX_ITEM_BYTES
 from metronome.settings import Settings
 from metronome.web.openapi import Chapter, plain
-from metronome.web.server import MAX_REQUEST_LINE
+from metronome.web.refusals import MAX_REQUEST_LINE
 from metronome.wire.access import needs
 from metronome.wire.request import json_answer
 
