@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 
 from metronome.cli import main
-from metronome.intake import Source
+from metronome.intake import Origin
 from metronome.streams.hub import Doors
 from metronome.streams.routes import ROUTES, Route
 from metronome.streams.websocket import Socket
@@ -22,8 +22,8 @@ async def ticks(socket: Socket, doors: Doors) -> None:
     """Each message is an event; the answer comes once it is on disk."""
     await socket.accept()
     async for message in socket:
-        receipt = await doors.batches.accept([orjson.loads(message)], Source("bench"))
-        await socket.send(orjson.dumps(receipt.as_dict()))
+        receipt = await doors.batches.accept([orjson.loads(message)], Origin("bench"))
+        await socket.send(orjson.dumps(receipt.as_dict(full=True)))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import asyncio
 import json
 
 from metronome.cli import main
-from metronome.intake import Source
+from metronome.intake import Origin
 from metronome.streams.events import EventStream
 from metronome.streams.hub import Doors
 from metronome.streams.routes import ROUTES, Route
@@ -39,8 +39,8 @@ async def ticks(socket: Socket, doors: Doors) -> None:
     """Each message is an event; its receipt is the answer."""
     await socket.accept()
     async for message in socket:
-        receipt = await doors.batches.accept([json.loads(message)], Source("test"))
-        await socket.send(json.dumps(receipt.as_dict()))
+        receipt = await doors.batches.accept([json.loads(message)], Origin("test"))
+        await socket.send(json.dumps(receipt.as_dict(full=True)))
 
 
 async def flood(socket: Socket, doors: Doors) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from metronome.errors import SpoolUnavailable, TooLarge
-from metronome.intake import Intake, Receipt, Source
+from metronome.intake import Intake, Origin, Receipt
 from metronome.settings import Settings
 from metronome.spool.files import spool_files
 from metronome.spool.reader import Reader
@@ -25,7 +25,7 @@ def spool(settings: Settings) -> Iterator[Spool]:
     opened.close()
 
 
-def run(settings: Settings, spool: Any, *calls: tuple[list[Any], Source]) -> list[Receipt | BaseException]:
+def run(settings: Settings, spool: Any, *calls: tuple[list[Any], Origin]) -> list[Receipt | BaseException]:
     """What each of the calls gives, made at one time."""
 
     async def all_calls() -> list[Receipt | BaseException]:
@@ -50,7 +50,7 @@ def stored(settings: Settings) -> list[dict[str, Any]]:
 def test_calls_that_come_together_share_one_row_and_each_has_its_own_receipt_and_origin(
     settings: Settings, spool: Spool
 ) -> None:
-    calls = [([{"id": "home", "insert_id": f"e{number}"}], Source(f"d{number % 3}")) for number in range(50)]
+    calls = [([{"id": "home", "insert_id": f"e{number}"}], Origin(f"d{number % 3}")) for number in range(50)]
     found = run(settings, spool, *calls)
     assert [each.ids for each in found if isinstance(each, Receipt)] == [[f"e{number}"] for number in range(50)]
     assert spool.commits == 1
@@ -60,9 +60,9 @@ def test_calls_that_come_together_share_one_row_and_each_has_its_own_receipt_and
 
 
 def test_a_call_that_is_refused_costs_the_others_nothing(settings: Settings, spool: Spool) -> None:
-    good = ([{"id": "home"}], Source("test"))
+    good = ([{"id": "home"}], Origin("test"))
     too_large, refused, last = run(
-        settings, spool, ([{}] * 2001, Source("test")), ([{"a": "x" * 40_000}], Source("test")), good
+        settings, spool, ([{}] * 2001, Origin("test")), ([{"a": "x" * 40_000}], Origin("test")), good
     )
     assert isinstance(too_large, TooLarge)
     assert isinstance(refused, Receipt) and (refused.accepted, len(refused.rejected)) == (0, 1)
@@ -91,9 +91,9 @@ def test_what_could_not_be_written_is_told_to_all_who_wait_and_is_not_written_la
         gathered = Gathered(FailsOnce(spool))
         batches = Batches(Intake(settings, gathered), gathered)
         first = await asyncio.gather(
-            *(batches.accept([{"id": "lost"}], Source("test")) for _ in range(3)), return_exceptions=True
+            *(batches.accept([{"id": "lost"}], Origin("test")) for _ in range(3)), return_exceptions=True
         )
-        second = await batches.accept([{"id": "kept"}], Source("test"))
+        second = await batches.accept([{"id": "kept"}], Origin("test"))
         await batches.close()
         return list(first), second
 
@@ -107,8 +107,8 @@ def test_who_is_cancelled_while_waiting_leaves_the_others_and_its_event_alone(se
     async def one_goes() -> Receipt:
         gathered = Gathered(spool)
         batches = Batches(Intake(settings, gathered), gathered)
-        goes = asyncio.create_task(batches.accept([{"id": "goes"}], Source("test")))
-        stays = asyncio.create_task(batches.accept([{"id": "stays"}], Source("test")))
+        goes = asyncio.create_task(batches.accept([{"id": "goes"}], Origin("test")))
+        stays = asyncio.create_task(batches.accept([{"id": "stays"}], Origin("test")))
         await asyncio.sleep(0)
         goes.cancel()
         found = await stays

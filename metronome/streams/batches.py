@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from metronome.intake import Intake, Receipt, Source
+from metronome.intake import Intake, Origin, Receipt
 from metronome.intake.door import Durable
 
 GATHER_S = 0.02
@@ -44,7 +44,7 @@ class Gathered:
 @dataclass
 class _Call:
     events: Sequence[Any]
-    source: Source
+    origin: Origin
     result: asyncio.Future[Receipt]
     receipt: Receipt | None = None
     error: Exception | None = field(default=None)
@@ -60,9 +60,9 @@ class Batches:
         self._calls: list[_Call] = []
         self._gathering: asyncio.Task[None] | None = None
 
-    async def accept(self, events: Sequence[Any], source: Source) -> Receipt:
+    async def accept(self, events: Sequence[Any], origin: Origin) -> Receipt:
         """As `Intake.accept`: returns once every accepted event is fsynced, and raises what that raises."""
-        call = _Call(events, source, asyncio.get_running_loop().create_future())
+        call = _Call(events, origin, asyncio.get_running_loop().create_future())
         self._calls.append(call)
         if self._gathering is None:
             self._gathering = asyncio.create_task(self._gather())
@@ -88,7 +88,7 @@ class Batches:
     def _commit(self, calls: list[_Call]) -> None:
         for call in calls:
             try:
-                call.receipt = self._intake.accept(call.events, call.source)
+                call.receipt = self._intake.accept(call.events, call.origin)
             except Exception as error:
                 call.error = error
         try:

@@ -12,7 +12,7 @@ from metronome import logs, process
 from metronome.errors import SetupError
 from metronome.files import Lock
 from metronome.intake import Intake
-from metronome.metrics import use_folder
+from metronome.metrics import Metrics, use_folder
 from metronome.settings import Settings
 from metronome.spool.files import make_folder
 from metronome.spool.spool import Spool
@@ -51,7 +51,11 @@ async def _serve(settings: Settings, spool: Spool, routes: Mapping[str, Route]) 
         message_bytes=settings.stream_message_bytes,
         messages_per_s=settings.stream_messages_per_s,
     )
-    hub = Hub(routes, Doors(Batches(Intake(settings, gathered), gathered), settings), limits)
+    hub = Hub(
+        routes,
+        Doors(Batches(Intake(settings, gathered, Metrics(), folder=settings.spool_dir), gathered), settings),
+        limits,
+    )
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
