@@ -1,7 +1,7 @@
 """The request that opened a long connection, and the message that hands both over.
 
     message   length of the JSON, length of the rest (4 bytes each, big endian), JSON, rest
-    JSON      {"target": "/live?a=b", "headers": [["host", "…"], …], "client": "203.0.113.7"}
+    JSON      {"target": "/live?a=b", "headers": [["host", "…"], …], "client": "203.0.113.7", "key": "", "app": ""}
     rest      what the client sent after the head
 
 The connection's file descriptor goes along with the message's first byte. A message has a Unix connection of its own.
@@ -36,8 +36,11 @@ class Head:
 
     target: str
     headers: tuple[tuple[str, str], ...]
-    #: Address of the peer; behind a proxy that is the proxy.
+    #: Address of the client, or of a proxy that isn't in METRONOME_TRUSTED_PROXIES.
     client: str
+    #: Id of the key that came with the request, and the application that the key is bound to. Empty without either.
+    key: str = ""
+    app: str = ""
 
     @property
     def path(self) -> str:
@@ -64,7 +67,8 @@ def read_message(data: bytes) -> tuple[Head, bytes]:
     start = LENGTHS.size
     given = orjson.loads(data[start : start + length])
     headers = tuple((name, value) for name, value in given["headers"])
-    return Head(given["target"], headers, given["client"]), data[start + length :]
+    head = Head(given["target"], headers, given["client"], given["key"], given["app"])
+    return head, data[start + length :]
 
 
 def message_size(data: bytes) -> int:

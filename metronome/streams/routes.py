@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from metronome.streams.head import Head
+from metronome.wire.access import Scope
 
 
 @dataclass(frozen=True)
@@ -13,11 +14,12 @@ class Route:
     """A path's handler, named as `module:function` so that only the streams process imports it.
 
     The function is `async def handler(stream, doors)`: it gets a `websocket.Socket` or an `events.EventStream`, and a
-    `hub.Doors`. The connection ends when it returns.
+    `hub.Doors`. The connection ends when it returns. `scope` is what its callers need, as `needs` says it of a view.
     """
 
     kind: Literal["websocket", "events"]
     handler: str
+    scope: Scope = "read"
 
     def wants(self, head: Head) -> bool:
         """Whether a request for the path asks for the stream; any other is an ordinary request."""

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
+from flask import Request
 
 from metronome.errors import MetronomeError
 from metronome.metrics import Metrics
@@ -22,26 +25,36 @@ from metronome.web.arriving import Arrived
 from metronome.web.connection import Connection
 from metronome.web.hosts import host_check
 from metronome.web.refusals import Refusal, answer, reply
+from metronome.wire.access import Gate
 
-#: Says whether a client may have a stream: None, or the status and the JSON body of the refusal.
-Authorise = Callable[[Head], tuple[int, bytes] | None]
+#: Gives the head with the client's address, key and app; raises BadKey and its like where the stream is refused.
+Authorise = Callable[[Head, Route], Head]
 
 _AWAY: Refusal = (503, "streams_unavailable", "live connections can't be served just now; try again soon")
 _EARLY: Refusal = (400, "bad_request", "too much was sent before the connection was accepted")
 
 
-def of_our_hosts(settings: Settings) -> Authorise:
-    """Whoever asks for one of the gateway's own names, as every other request has to."""
-    check = host_check(settings)
+def as_any_request(settings: Settings, gate: Gate) -> Authorise:
+    """A stream asks for one of the gateway's own names, and needs a key of its route's scope, as every request does."""
+    check_host = host_check(settings)
 
-    def authorise(head: Head) -> tuple[int, bytes] | None:
-        try:
-            check(head.header("host"))
-        except MetronomeError as error:
-            return error.status, orjson.dumps(error.body())
-        return None
+    def authorise(head: Head, route: Route) -> Head:
+        check_host(head.header("host"))
+        access = gate.admit(_as_request(head), route.scope, in_query=True)
+        return replace(head, client=access.address, key=access.key, app=access.app)
 
     return authorise
+
+
+def _as_request(head: Head) -> Request:
+    environ = {
+        "REQUEST_METHOD": "GET",
+        "PATH_INFO": head.path,
+        "QUERY_STRING": urlsplit(head.target).query,
+        "REMOTE_ADDR": head.client,
+        **{f"HTTP_{name.upper().replace('-', '_')}": value for name, value in head.headers},
+    }
+    return Request(environ)
 
 
 class Handover:
@@ -61,10 +74,12 @@ class Handover:
         head = _head(connection, arrived.request)
         if not route.wants(head):
             return False
-        refused = self._authorise(head)
-        if refused is not None:
-            self._answer(connection, refused[0], reply(*refused))
-        elif arrived.body or len(connection.arriving.buffer) > MAX_REST_BYTES:
+        try:
+            head = self._authorise(head, route)
+        except MetronomeError as error:
+            self._answer(connection, error.status, reply(error.status, orjson.dumps(error.body())))
+            return True
+        if arrived.body or len(connection.arriving.buffer) > MAX_REST_BYTES:
             self._refuse(connection, _EARLY)
         elif self._give(connection, head):
             connection.taken = True

@@ -20,7 +20,7 @@ from metronome.spool.spool import Spool
 from metronome.store.address import Address
 from metronome.store.client import connect
 from metronome.streams.routes import ROUTES
-from metronome.web.handover import Handover, of_our_hosts
+from metronome.web.handover import Handover, as_any_request
 from metronome.web.refusals import MAX_REQUEST_LINE
 from metronome.wire.access import check_start
 
@@ -70,7 +70,8 @@ class Server(BaseApplication):
         app.extensions["metronome"] = opened
         app.extensions["metrics"] = metrics
         app.extensions["keyring"].start()
-        app.extensions["handover"] = Handover(settings.streams_socket, ROUTES, metrics, of_our_hosts(settings))
+        authorise = as_any_request(settings, app.extensions["gate"])
+        app.extensions["handover"] = Handover(settings.streams_socket, ROUTES, metrics, authorise)
         process.after_start()
         log.info("worker ready", extra={"spool": spool.slot})
         return app

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import lru_cache, wraps
 from typing import Any, Literal, TypeVar
 
-from flask import Flask, Response, current_app, g, request
+from flask import Flask, Request, Response, current_app, g, request
 
 from metronome.errors import BadKey, Forbidden, MetronomeError, SetupError, TooMany
 from metronome.intake import Origin
@@ -54,6 +54,7 @@ class Access:
     app: str = ""
     publishable: bool = False
     origins: tuple[str, ...] = ()
+    rate: str = ""
 
     def answers(self, origin: str) -> bool:
         """Whether a page of this origin may read the answer."""
@@ -131,20 +132,24 @@ class Gate:
     def check(self, scope: str) -> None:
         """Raises BadKey, Forbidden or TooMany; StoreUnavailable while it isn't known which keys there are."""
         g.checked = True
-        address = client_address(request, self.trusted)
-        key = None
-        if serves_all(self._settings, self.keyring):
-            g.access = Access(address)
-        else:
-            key = self._admitted(scope, address)
-            g.access = Access(address, key.id, key.grants, key.app, key.publishable, key.origins)
+        access = g.access = self.admit(request, scope, in_query=scope == "write")
         if self._rate and scope == "write":
-            self._count(name_of(address), self._rate, "one address")
-        if key is not None and key.rate:
-            self._count(f"key {key.id}", key.rate, f"key {key.id}")
+            self._count(name_of(access.address), self._rate, "one address")
+        if access.rate:
+            self._count(f"key {access.key}", access.rate, f"key {access.key}")
 
-    def _admitted(self, scope: str, address: str) -> Key:
-        token = token_of(request, in_query=scope == "write")
+    def admit(self, request: Request, scope: str, *, in_query: bool) -> Access:
+        """What the sender of a request may do; raises BadKey or Forbidden where it may not do this.
+
+        `in_query` says whether the key may stand in the address.
+        """
+        address = client_address(request, self.trusted)
+        if serves_all(self._settings, self.keyring):
+            return Access(address)
+        key = self._admitted(request, scope, address, token_of(request, in_query=in_query))
+        return Access(address, key.id, key.grants, key.app, key.publishable, key.origins, key.rate)
+
+    def _admitted(self, request: Request, scope: str, address: str, token: str) -> Key:
         if not token:
             raise BadKey(
                 "this gateway asks for a key: send Authorization: Bearer mt_…, or X-Api-Key: mt_…, or the key as "
