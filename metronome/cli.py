@@ -78,14 +78,13 @@ def streams() -> None:
 def drain(until_empty: bool) -> None:
     """Ship spooled events to Elasticsearch. One drain a METRONOME_HOME; a second waits as a stand-by."""
     from metronome.drain.drain import Drain
-    from metronome.metrics import Metrics, use_folder
+    from metronome.metrics import Metrics
     from metronome.spool.files import make_folder
     from metronome.store.client import connect
 
     settings = Settings.from_env()
     make_folder(settings.spool_dir)
     logs.configure(settings.log_level, "drain")
-    use_folder(settings.metrics_dir, "drain")
     client = connect(settings, _address(settings), timeout_s=settings.drain_timeout_s, exact=False)
     run = Drain(settings, client, Metrics())
     process.after_start()
@@ -285,9 +284,11 @@ def quarantine_replay(reason: str, since: datetime | None) -> None:
 
     Events that the gateway itself refused (not_accepted) stay: mend what `list --json` shows, and post that.
     """
+    from metronome.spool.files import act_as_owner
     from metronome.spool.quarantine import replay
 
     settings = Settings.from_env()
+    act_as_owner(settings.spool_dir)
     done, left = replay(settings.spool_dir, reason=reason, since_ms=_ms(since))
     click.echo(
         f"{done} events spooled again"
@@ -389,8 +390,11 @@ def _expiry(text: str) -> datetime | None:
 
 
 def _quarantine(settings: Settings) -> Any:
+    from metronome.spool.files import act_as_owner, make_folder
     from metronome.spool.quarantine import Quarantine
 
+    act_as_owner(settings.spool_dir)
+    make_folder(settings.spool_dir)
     return Quarantine(settings.spool_dir)
 
 

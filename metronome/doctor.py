@@ -17,8 +17,8 @@ from metronome.errors import MetronomeError
 from metronome.keyring import Keyring
 from metronome.node.node import running
 from metronome.settings import Settings
-from metronome.spool.quarantine import Quarantine
-from metronome.spool.status import backlog, drain_status
+from metronome.spool.quarantine import quarantined
+from metronome.spool.status import backlog, drain_status, held
 from metronome.store import indices, names
 from metronome.store.client import check, connect, health, our_errors
 from metronome.wire.access import check_start, serves_all
@@ -177,6 +177,13 @@ def _spool(settings: Settings) -> Finding:
     waiting = backlog(settings.spool_dir)
     size = sum(path.stat().st_size for path in Path(settings.spool_dir).iterdir() if path.is_file())
     text = f"{waiting.events} events wait, {size / 2**20:.0f} MB on disk"
+    apart = held(settings.spool_dir)
+    if apart:
+        oldest = max(apart, key=lambda index: apart[index].age_s)
+        told = (
+            f"{len(apart)} indices can't take {sum(part.events for part in apart.values())} of them, {oldest} longest"
+        )
+        return Finding("spool", False, f"{text}; {told}: see GET _cluster/allocation/explain and the drain's log")
     if waiting.age_s > 60:
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time.time() - waiting.age_s))
         return Finding(
@@ -188,13 +195,9 @@ def _spool(settings: Settings) -> Finding:
 
 
 def _quarantine(settings: Settings) -> Finding:
-    if not (settings.spool_dir / "quarantine.db").exists():
-        return Finding("quarantine", True, "empty")
-    quarantine = Quarantine(settings.spool_dir)
-    try:
-        count = quarantine.count()
-    finally:
-        quarantine.close()
+    count = quarantined(settings.spool_dir)
+    if count is None:
+        return Finding("quarantine", False, "its file can't be read; the drain moves it aside once it needs it")
     if count:
         return Finding(
             "quarantine",

@@ -243,6 +243,12 @@ class Settings:
         8 * _GB,
         "Room for events that wait for Elasticsearch, per worker; beyond it ticks get 503.",
     )
+    disk_reserve_bytes: int = setting(
+        "METRONOME_DISK_RESERVE_BYTES",
+        size(0, 16 * _TB),
+        512 * _MB,
+        "Free space that the spools leave to others on their disk; below it ticks get 503, and recover by themselves.",
+    )
     drain_bulk_bytes: int = setting(
         "METRONOME_DRAIN_BULK_BYTES",
         size(1 * _KB, 100 * _MB),

@@ -3,7 +3,10 @@
     private Elasticsearch (unless ELASTICSEARCH_URL is set)  ->  index template  ->  drain  ->  streams  ->  HTTP
 
 HTTP and live connections take events in, so they are stopped first. The drain then finishes what it has under way; what
-it doesn't get to stays in the spool for the next start. A child that dies is started again.
+it doesn't get to stays in the spool for the next start.
+
+A child that dies is started again, after pauses that grow where it dies at once. Only HTTP that can't be started in the
+first place ends all: ticks are taken as long as there is HTTP, whatever the drain does.
 """
 
 from __future__ import annotations
@@ -28,9 +31,12 @@ from metronome.store.client import connect, wait_until_usable
 from metronome.wire.access import check_start
 
 READY_WITHIN_S = 60
-#: A child that dies faster than this, again and again, has something wrong with it that a restart won't mend.
+#: A child that dies faster than this, again and again, has something wrong with it that a restart may not mend.
 TOO_SOON_S = 5
+#: How often HTTP may do so before anything was served.
 TRIES = 3
+#: Before a child that died at once is started again: the first pause, doubled each time, and the longest.
+PAUSES_S = (0.5, 30.0)
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -44,26 +50,33 @@ class Child:
         self.process: subprocess.Popen[bytes] | None = None
         self.started = 0.0
         self.failures = 0
+        #: When it is started again; None while it lives.
+        self.due: float | None = None
 
     def start(self) -> None:
         # A session of its own: Ctrl-C reaches us alone, and we stop the children in order.
-        self.started = time.monotonic()
+        self.started, self.due = time.monotonic(), None
         self.process = subprocess.Popen(
             [sys.executable, "-m", "metronome", self.command],
             start_new_session=True,
             preexec_fn=_end_with_parent,
         )
 
-    def revive(self) -> None:
-        """Start it again if it died; raises SetupError if that doesn't help."""
+    def revive(self, *, tries: int | None = None) -> None:
+        """Start it again if it died, now or after a pause; raises SetupError once it died so many times at once."""
         if self.process is None or self.process.poll() is None:
             return
-        self.failures = self.failures + 1 if time.monotonic() - self.started < TOO_SOON_S else 1
-        if self.failures >= TRIES:
-            raise SetupError(
-                f"metronome {self.command} ends at once (exit {self.process.returncode}); its messages are above"
-            )
-        self.start()
+        now = time.monotonic()
+        if self.due is None:
+            self.failures = self.failures + 1 if now - self.started < TOO_SOON_S else 0
+            if tries is not None and self.failures >= tries:
+                raise SetupError(
+                    f"metronome {self.command} ends at once (exit {self.process.returncode}); its messages are above"
+                )
+            pause = min(PAUSES_S[0] * 2 ** (self.failures - 1), PAUSES_S[1]) if self.failures else 0
+            self.due = now + pause
+        if now >= self.due:
+            self.start()
 
     def signal(self, number: int) -> None:
         if self.process is not None and self.process.poll() is None:
@@ -144,10 +157,13 @@ class Installation:
             if is_ready(self.settings.bind):
                 self.say(welcome(self.settings))
                 return
-            self.web.revive()
+            self.web.revive(tries=TRIES)
             self.drain.revive()
             self.streams.revive()
             if time.monotonic() > deadline:
+                if self.web.failures == 0:
+                    self.say(f"HTTP on {self.settings.bind} isn't ready after {READY_WITHIN_S} s; /readyz says why")
+                    return
                 raise SetupError(
                     f"HTTP on {self.settings.bind} isn't ready after {READY_WITHIN_S} s; the log above says why"
                 )

@@ -12,7 +12,7 @@ from metronome import logs, process
 from metronome.errors import SetupError
 from metronome.files import Lock
 from metronome.intake import Intake
-from metronome.metrics import Metrics, use_folder
+from metronome.metrics import Metrics
 from metronome.settings import Settings
 from metronome.spool.files import make_folder
 from metronome.spool.spool import Spool
@@ -34,17 +34,21 @@ def run(settings: Settings, routes: Mapping[str, Route] = ROUTES) -> None:
     if not lock.take():
         raise SetupError(f"another `metronome streams` serves {settings.home}; one is enough")
     process.allow_many_files()
-    spool = Spool(settings.spool_dir, role="streams", max_bytes=settings.spool_max_bytes)
-    use_folder(settings.metrics_dir, spool.slot)
+    room = {"max_bytes": settings.spool_max_bytes, "reserve_bytes": settings.disk_reserve_bytes}
+    spool = Spool(settings.spool_dir, role="streams", **room)
+    metrics = Metrics()
+    metrics.publish(settings.metrics_dir / spool.slot)
     try:
-        asyncio.run(_serve(settings, spool, routes))
+        asyncio.run(_serve(settings, spool, metrics, routes))
     finally:
+        # In this order: whoever takes the spool's slot goes on counting from what is published.
+        metrics.close()
         spool.close()
         settings.streams_socket.unlink(missing_ok=True)
         lock.release()
 
 
-async def _serve(settings: Settings, spool: Spool, routes: Mapping[str, Route]) -> None:
+async def _serve(settings: Settings, spool: Spool, metrics: Metrics, routes: Mapping[str, Route]) -> None:
     gathered = Gathered(spool)
     limits = Limits(
         connections=settings.streams,
@@ -53,7 +57,7 @@ async def _serve(settings: Settings, spool: Spool, routes: Mapping[str, Route]) 
     )
     hub = Hub(
         routes,
-        Doors(Batches(Intake(settings, gathered, Metrics(), folder=settings.spool_dir), gathered), settings),
+        Doors(Batches(Intake(settings, gathered, metrics, folder=settings.spool_dir), gathered), settings),
         limits,
     )
     stopping = asyncio.Event()

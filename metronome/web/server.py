@@ -13,7 +13,7 @@ from gunicorn.app.base import BaseApplication
 
 from metronome import logs, process
 from metronome.keyring import Keyring
-from metronome.metrics import Metrics, use_folder
+from metronome.metrics import Metrics
 from metronome.settings import Settings
 from metronome.spool.files import make_folder
 from metronome.spool.spool import Spool
@@ -62,10 +62,10 @@ class Server(BaseApplication):
         from metronome.web.app import Opened, create_app
 
         settings = self.settings
-        spool = Spool(settings.spool_dir, max_bytes=settings.spool_max_bytes)
-        use_folder(settings.metrics_dir, spool.slot)
+        spool = Spool(settings.spool_dir, max_bytes=settings.spool_max_bytes, reserve_bytes=settings.disk_reserve_bytes)
         opened = Opened(spool, connect(settings, self.address))
         metrics = Metrics()
+        metrics.publish(settings.metrics_dir / spool.slot)
         app = create_app(settings, opened, metrics)
         app.extensions["metronome"] = opened
         app.extensions["metrics"] = metrics
@@ -82,6 +82,8 @@ def _worker_exit(server: Any, worker: Any) -> None:
     if "metronome" in extensions:
         extensions["keyring"].stop()
         extensions["gate"].rates.close()
+        # In this order: whoever takes the spool's slot goes on counting from what is published.
+        extensions["metrics"].close()
         extensions["metronome"].spool.close()
         extensions["metronome"].client.close()
 
