@@ -1,4 +1,4 @@
-"""`python -m bench [intake] [ingest] [single] [tock]`: all by default.
+"""`python -m bench [intake] [ingest] [single] [tock] [streams]`: all by default.
 
 A table on standard output, JSON in bench/results/.
 """
@@ -12,38 +12,48 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import host, ingest, intake, single, tock
+from bench import host, ingest, intake, single, streams, tock
 from metronome import __version__, process
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("which", nargs="*", default=[], help="intake, ingest, single, tock")
+    parser.add_argument("which", nargs="*", default=[], help="intake, ingest, single, tock, streams")
     parser.add_argument("--events", type=int, default=300_000, help="events of a run of ingest")
     parser.add_argument("--runs", type=int, default=5, help="runs of ingest and single, after a warm-up")
-    parser.add_argument("--beside", type=Path, help="checkout of another version, measured in turn by ingest")
+    parser.add_argument(
+        "--beside", type=Path, help="checkout of another version, measured in turn by ingest and streams"
+    )
     parser.add_argument("--tock-events", type=int, default=1_000_000)
     parser.add_argument("--heap", default="2g", help="heap of Elasticsearch")
     wanted = parser.parse_args()
-    which = wanted.which or ["intake", "ingest", "single", "tock"]
+    which = wanted.which or ["intake", "ingest", "single", "tock", "streams"]
     report: dict[str, Any] = {"version": __version__, "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "host": host.facts()}
     if "intake" in which:
         process.after_start()  # as in a worker: the garbage collector stays out of the way
         report["intake"] = intake.bench(events=100_000, runs=3)
     # Of short name: Elasticsearch's and SQLite's paths are below it.
-    with tempfile.TemporaryDirectory(prefix="bench") as folder, host.running(Path(folder), wanted.heap) as running:
-        if "ingest" in which:
-            report["ingest"] = ingest.bench(running, events=wanted.events, runs=wanted.runs, beside=wanted.beside)
-        if "single" in which:
-            report["single"] = single.bench(running, posts=8000, runs=wanted.runs)
-        if "tock" in which:
-            report["tock"] = tock.bench(running, events=wanted.tock_events, questions=1000)
+    with tempfile.TemporaryDirectory(prefix="bench") as folder:
+        if "streams" in which:
+            report["streams"] = streams.bench(Path(folder), runs=wanted.runs, beside=wanted.beside)
+        if {"ingest", "single", "tock"} & set(which):
+            _with_elasticsearch(report, which, wanted, Path(folder))
     results = Path(__file__).parent / "results"
     results.mkdir(exist_ok=True)
     path = results / "latest.json"
     path.write_text(json.dumps(report, indent=2) + "\n")
     print(table(report))
     print(f"\nAs JSON: {path.relative_to(Path.cwd())}")
+
+
+def _with_elasticsearch(report: dict[str, Any], which: list[str], wanted: argparse.Namespace, folder: Path) -> None:
+    with host.running(folder, wanted.heap) as running:
+        if "ingest" in which:
+            report["ingest"] = ingest.bench(running, events=wanted.events, runs=wanted.runs, beside=wanted.beside)
+        if "single" in which:
+            report["single"] = single.bench(running, posts=8000, runs=wanted.runs)
+        if "tock" in which:
+            report["tock"] = tock.bench(running, events=wanted.tock_events, questions=1000)
 
 
 def table(report: dict[str, Any]) -> str:
@@ -80,9 +90,35 @@ def table(report: dict[str, Any]) -> str:
                     f"p50 {found[name]['p50_over_ms']:+.2f} ms, p99 × {found[name]['p99_ratio']}",
                 )
             )
+    if found := report.get("streams"):
+        rows += _of_streams(found)
     return "\n".join(
         "| " + " | ".join(row) + " |" + ("\n| --- | --- | --- | --- |" if row is rows[0] else "") for row in rows
     )
+
+
+def _of_streams(found: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+    ticks, slow, streams = found["ticks"], found["slow"], found["streams"]
+    rows = []
+    for name, text in (
+        ("batches", "HTTP and intake, an event of a batch"),
+        ("single", "HTTP and intake, a single event"),
+    ):
+        other = f"{ticks[f'beside_{name}']} yardsticks" if f"beside_{name}" in ticks else ""
+        ratio = str(ticks.get(f"{name}_ratio", ""))
+        rows.append((text, f"{ticks[name]} yardsticks", other, ratio))
+    text = f"a single event, beside {streams['idle']:,} idle websockets"
+    alone = f"without them: {streams['tick_alone']} yardsticks"
+    rows.append((text, f"{streams['tick_beside_idle']} yardsticks", alone, str(streams["tick_ratio"])))
+    text = f"single posts, beside {slow['slow']} slow clients"
+    here = f"p50 {slow['slow_p50_ms']} ms, p99 {slow['slow_p99_ms']} ms"
+    rows.append(
+        (text, here, f"without them: p50 {slow['p50_ms']} ms, p99 {slow['p99_ms']} ms", f"p99 × {slow['p99_ratio']}")
+    )
+    messages = f"{streams['echo_per_core_s']:,}/s echoed, {streams['durable_per_core_s']:,}/s fsynced"
+    rows.append(("websocket messages of a core", messages, "", ""))
+    rows.append(("memory of an idle websocket", f"{streams['idle_socket_bytes'] / 1024:.1f} KB", "", ""))
+    return rows
 
 
 def _cost(found: dict[str, Any], version: str) -> str:

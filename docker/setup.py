@@ -13,14 +13,19 @@ import urllib.request
 URL = os.environ["ELASTICSEARCH_URL"]
 PREFIX = os.environ.get("METRONOME_INDEX_PREFIX") or "logstash"
 
-#: All that gateway and drain need: Elasticsearch's health and version, the index template, new events in, events out.
+#: All that gateway and drain need: Elasticsearch's health and version, index templates, new events in, events out; and
+#: records, such as keys, which change: in metronome-*, with another prefix than logstash in metronome-*-PREFIX.
 ROLE = {
     "cluster": ["monitor", "manage_index_templates"],
     "indices": [
         {
             "names": [f"{PREFIX}-*"],
             "privileges": ["auto_configure", "create_doc", "read", "view_index_metadata", "maintenance"],
-        }
+        },
+        {
+            "names": ["metronome-*" if PREFIX == "logstash" else f"metronome-*-{PREFIX}"],
+            "privileges": ["auto_configure", "write", "read", "view_index_metadata", "maintenance"],
+        },
     ],
 }
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def main(ctx: click.Context) -> None:
 
 @main.command()
 def up() -> None:
-    """Start everything: Elasticsearch if none is configured, the drain and HTTP.
+    """Start everything: Elasticsearch if none is configured, the drain, live connections and HTTP.
 
     Ctrl-C or SIGTERM stops all of it in order; SIGHUP restarts the HTTP workers.
     """
@@ -65,18 +66,25 @@ def serve() -> None:
 
 
 @main.command()
+def streams() -> None:
+    """Serve websockets and event streams, which `serve` hands over. One process a METRONOME_HOME."""
+    from metronome.streams.run import run
+
+    run(Settings.from_env())
+
+
+@main.command()
 @click.option("--until-empty", is_flag=True, help="Return as soon as nothing waits any more.")
 def drain(until_empty: bool) -> None:
     """Ship spooled events to Elasticsearch. One drain a METRONOME_HOME; a second waits as a stand-by."""
     from metronome.drain.drain import Drain
-    from metronome.metrics import Metrics, use_folder
+    from metronome.metrics import Metrics
     from metronome.spool.files import make_folder
     from metronome.store.client import connect
 
     settings = Settings.from_env()
     make_folder(settings.spool_dir)
     logs.configure(settings.log_level, "drain")
-    use_folder(settings.metrics_dir, "drain")
     client = connect(settings, _address(settings), timeout_s=settings.drain_timeout_s, exact=False)
     run = Drain(settings, client, Metrics())
     process.after_start()
@@ -103,7 +111,8 @@ def tick(event: str | None, path: Any) -> None:
         raise click.UsageError("give an EVENT or --file")
     else:
         body = event.encode() if event.lstrip()[:1] in "{[" else json.dumps({"id": event}).encode()
-    click.echo(json.dumps(post(Settings.from_env().url + "/tick?receipt=full", body), indent=2))
+    settings = Settings.from_env()
+    click.echo(json.dumps(post(settings.url + "/tick?receipt=full", body, key=settings.key), indent=2))
 
 
 @main.command()
@@ -121,21 +130,17 @@ def tock(
 
     wanted = {"from": first, "to": last, "tz": tz, "interval": interval, "include": include}
     query = {name: value for name, value in wanted.items() if value}
-    click.echo(
-        json.dumps(
-            get(f"{Settings.from_env().url}/tock/{quote(item, safe='')}.json", query),
-            indent=2,
-            ensure_ascii=False,
-        )
-    )
+    settings = Settings.from_env()
+    found = get(f"{settings.url}/tock/{quote(item, safe='')}.json", query, key=settings.key)
+    click.echo(json.dumps(found, indent=2, ensure_ascii=False))
 
 
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path), default=Path("mappings"))
-@click.option("--install", is_flag=True, help="Put the template into Elasticsearch instead of writing it.")
+@click.option("--install", is_flag=True, help="Put the templates into Elasticsearch instead of writing them.")
 def mappings(folder: Path, install: bool) -> None:
-    """Write the index template as JSON into FOLDER (default: mappings), or install it."""
-    from metronome.store import indices, names
+    """Write the index templates as JSON into FOLDER (default: mappings), or install them."""
+    from metronome.store import indices
     from metronome.store.client import connect, wait_until_usable
 
     settings = Settings.from_env()
@@ -146,7 +151,7 @@ def mappings(folder: Path, install: bool) -> None:
     client = connect(settings, _address(settings))
     wait_until_usable(client, timeout_s=0)
     changed = indices.install(client, settings)
-    click.echo(f"{names.template_name(settings)}: {'installed' if changed else 'already there'}")
+    click.echo(f"{', '.join(indices.templates(settings))}: {'installed' if changed else 'already there'}")
 
 
 @main.command()
@@ -160,6 +165,83 @@ def settings(markdown: bool) -> None:
         click.echo(f"{row.variable}={text}\n    {row.meaning} Takes {row.takes}.")
         if wrong:
             click.echo("    " + click.style(f"Wrong: {wrong}", fg="red"))
+
+
+@main.group()
+def keys() -> None:
+    """API keys: who may post, ask and change. Making and changing them needs Elasticsearch."""
+
+
+@keys.command("create")
+@click.argument("name")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    default=["write"],
+    show_default=True,
+    help="write, read, edit (with write and read) or admin (all); again for several.",
+)
+@click.option("--app", default="", help="Only events of this application.")
+@click.option(
+    "--publishable",
+    is_flag=True,
+    help="For pages and players: may only write, from its origins; `list` shows it again.",
+)
+@click.option(
+    "--origin",
+    "origins",
+    multiple=True,
+    help="Only from pages of this site, such as https://www.example.org; again for several.",
+)
+@click.option(
+    "--network", "networks", multiple=True, help="Only from this network, such as 192.0.2.0/24; again for several."
+)
+@click.option("--rate", default="", help="At most so many requests, such as 100/second.")
+@click.option(
+    "--expires", "expires", default="", help="A day (2027-01-31), an instant, or a time from now such as 90d."
+)
+@click.option("--env", default="live", show_default=True, help="A word in the key itself, such as live or test.")
+def keys_create(name: str, scopes: tuple[str, ...], expires: str, **wanted: Any) -> None:
+    """Make a key called NAME and print it. It can't be shown again, unless it is publishable."""
+    with _keys() as kept:
+        key, token = kept.create(name, scopes=scopes, expires_at=_expiry(expires), **wanted)
+    click.echo(token)
+    click.echo(f"key {key.id} ({', '.join(key.scopes)}); keep it now, gateways know it within 5 s", err=True)
+
+
+@keys.command("list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def keys_list(as_json: bool) -> None:
+    """Show all keys, the oldest first; of publishable ones the key itself too."""
+    now = datetime.now(UTC)
+    with _keys() as kept:
+        for key in kept.all():
+            click.echo(json.dumps({**key.as_dict(), "state": key.state(now)}) if as_json else key.line(now))
+
+
+@keys.command("rotate")
+@click.argument("key_id", metavar="ID")
+@click.option(
+    "--overlap", default="24h", show_default=True, help="How long the key before it stays valid: 0, 30m, 24h, 7d."
+)
+def keys_rotate(key_id: str, overlap: str) -> None:
+    """Print a new key in place of that of ID; for a while both are valid."""
+    from metronome.keys import read_span
+
+    with _keys() as kept:
+        _, token = kept.rotate(key_id, read_span(overlap))
+    click.echo(token)
+    click.echo(f"the key before it is valid for {overlap} longer", err=True)
+
+
+@keys.command("revoke")
+@click.argument("key_id", metavar="ID")
+def keys_revoke(key_id: str) -> None:
+    """Refuse the key of ID from now on: within 5 s in every worker of every host."""
+    with _keys() as kept:
+        key = kept.revoke(key_id)
+    click.echo(f"key {key.id} ({key.name}) is revoked")
 
 
 @main.group()
@@ -202,9 +284,11 @@ def quarantine_replay(reason: str, since: datetime | None) -> None:
 
     Events that the gateway itself refused (not_accepted) stay: mend what `list --json` shows, and post that.
     """
+    from metronome.spool.files import act_as_owner
     from metronome.spool.quarantine import replay
 
     settings = Settings.from_env()
+    act_as_owner(settings.spool_dir)
     done, left = replay(settings.spool_dir, reason=reason, since_ms=_ms(since))
     click.echo(
         f"{done} events spooled again"
@@ -240,6 +324,7 @@ def load(file: Path, form: str, app: str, batch: int, unreadable: Path | None, r
     report = load_file(
         file,
         url=settings.url,
+        key=settings.key,
         home=settings.home,
         form=form,
         app=app,
@@ -279,9 +364,37 @@ def _address(settings: Settings) -> Any:
     return address
 
 
+@contextmanager
+def _keys() -> Iterator[Any]:
+    """The keys in Elasticsearch, once the template of their index is there."""
+    from metronome.keys import Keys
+    from metronome.store import indices
+    from metronome.store.client import connect
+    from metronome.store.records import Records
+
+    settings = Settings.from_env()
+    with connect(settings, _address(settings)) as client:
+        indices.install(client, settings)
+        yield Keys(Records(client, settings, "keys"))
+
+
+def _expiry(text: str) -> datetime | None:
+    """When a key ends: a day or instant, or a span from now."""
+    from metronome.keys import read_span
+    from metronome.periods import read_time
+
+    try:
+        return read_time(text) if "-" in text else datetime.now(UTC) + read_span(text) if text else None
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--expires") from None
+
+
 def _quarantine(settings: Settings) -> Any:
+    from metronome.spool.files import act_as_owner, make_folder
     from metronome.spool.quarantine import Quarantine
 
+    act_as_owner(settings.spool_dir)
+    make_folder(settings.spool_dir)
     return Quarantine(settings.spool_dir)
 
 

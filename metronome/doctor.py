@@ -14,12 +14,14 @@ from elasticsearch import Elasticsearch
 
 from metronome.client import is_ready, url_of
 from metronome.errors import MetronomeError
+from metronome.keyring import Keyring
 from metronome.node.node import running
 from metronome.settings import Settings
-from metronome.spool.quarantine import Quarantine
-from metronome.spool.status import backlog, drain_status
+from metronome.spool.quarantine import quarantined
+from metronome.spool.status import backlog, drain_status, held
 from metronome.store import indices, names
 from metronome.store.client import check, connect, health, our_errors
+from metronome.wire.access import check_start, serves_all
 
 #: Less free space than this, and Elasticsearch or the spool soon stops taking events.
 LITTLE_BYTES = 2 * 2**30
@@ -100,15 +102,20 @@ def _elasticsearch(settings: Settings) -> Iterator[Finding]:
     yield Finding("elasticsearch", well, f"{version} ({where}), {state}{hint}")
     yield from _role(client, settings)
     yield _template(client, settings)
+    yield _keys(client, settings)
     client.close()
 
 
 def _role(client: Elasticsearch, settings: Settings) -> Iterator[Finding]:
     """Whether the credentials may do what is needed; says nothing where the cluster has no security."""
-    wanted = ["auto_configure", "create_doc", "read", "view_index_metadata"]
+    events = ["auto_configure", "create_doc", "read", "view_index_metadata"]
+    records = ["auto_configure", "read", "view_index_metadata", "write"]
     question = {
         "cluster": ["monitor"],
-        "index": [{"names": [names.pattern(settings)], "privileges": wanted}],
+        "index": [
+            {"names": [names.pattern(settings)], "privileges": events},
+            {"names": [names.record_pattern(settings)], "privileges": records},
+        ],
     }
     try:
         with our_errors():
@@ -116,27 +123,41 @@ def _role(client: Elasticsearch, settings: Settings) -> Iterator[Finding]:
     except MetronomeError:
         return
     lacking = [name for name, has in answer["cluster"].items() if not has]
-    lacking += [name for names in answer["index"].values() for name, has in names.items() if not has]
+    for pattern, privileges in answer["index"].items():
+        lacking += [f"{name} of {pattern}" for name, has in privileges.items() if not has]
     if lacking:
         text = f"{answer['username']} lacks {', '.join(lacking)}; docs/elasticsearch.md has the minimal role"
         yield Finding("role", False, text)
     else:
-        yield Finding("role", True, f"{answer['username']} may write and read {names.pattern(settings)}")
+        both = f"{names.pattern(settings)} and {names.record_pattern(settings)}"
+        yield Finding("role", True, f"{answer['username']} may write and read {both}")
 
 
 def _template(client: Elasticsearch, settings: Settings) -> Finding:
-    name = names.template_name(settings)
     try:
-        current = indices.is_current(client, settings)
+        outdated = indices.outdated(client, settings)
     except MetronomeError as error:
         return Finding("template", False, str(error))
-    if current:
-        return Finding("template", True, f"{name} is installed")
+    if not outdated:
+        return Finding("template", True, f"{', '.join(indices.templates(settings))}: installed")
     return Finding(
         "template",
         False,
-        f"{name} is missing or another; run `metronome mappings --install`, or start the drain",
+        f"{', '.join(outdated)}: missing or another; run `metronome mappings --install`, or start the drain",
     )
+
+
+def _keys(client: Elasticsearch, settings: Settings) -> Finding:
+    """Who gets in: everybody, or who has a key."""
+    keyring = Keyring(settings, client)
+    try:
+        check_start(settings, lambda: keyring)
+        keyring.refresh()
+    except MetronomeError as error:
+        return Finding("keys", False, str(error))
+    if serves_all(settings, keyring):
+        return Finding("keys", True, f"everybody who reaches {settings.bind} may post and ask")
+    return Finding("keys", True, "who posts or asks needs a key; `metronome keys list` shows them")
 
 
 def _drain(settings: Settings) -> Finding:
@@ -156,6 +177,13 @@ def _spool(settings: Settings) -> Finding:
     waiting = backlog(settings.spool_dir)
     size = sum(path.stat().st_size for path in Path(settings.spool_dir).iterdir() if path.is_file())
     text = f"{waiting.events} events wait, {size / 2**20:.0f} MB on disk"
+    apart = held(settings.spool_dir)
+    if apart:
+        oldest = max(apart, key=lambda index: apart[index].age_s)
+        told = (
+            f"{len(apart)} indices can't take {sum(part.events for part in apart.values())} of them, {oldest} longest"
+        )
+        return Finding("spool", False, f"{text}; {told}: see GET _cluster/allocation/explain and the drain's log")
     if waiting.age_s > 60:
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time.time() - waiting.age_s))
         return Finding(
@@ -167,13 +195,9 @@ def _spool(settings: Settings) -> Finding:
 
 
 def _quarantine(settings: Settings) -> Finding:
-    if not (settings.spool_dir / "quarantine.db").exists():
-        return Finding("quarantine", True, "empty")
-    quarantine = Quarantine(settings.spool_dir)
-    try:
-        count = quarantine.count()
-    finally:
-        quarantine.close()
+    count = quarantined(settings.spool_dir)
+    if count is None:
+        return Finding("quarantine", False, "its file can't be read; the drain moves it aside once it needs it")
     if count:
         return Finding(
             "quarantine",

@@ -4,7 +4,10 @@ MetronomeError
 ├── Refused            the caller can mend it (4xx)
 │   ├── BadPayload          400  the body can't be read
 │   ├── BadQuestion         400  a parameter can't be understood
+│   ├── BadKey              401  no key, or one that isn't valid (any more)
+│   ├── Forbidden           403  the key is valid, and not for this
 │   ├── NotFound            404
+│   ├── Conflict            409  somebody else changed it first
 │   ├── LengthRequired      411
 │   ├── TooLarge            413
 │   ├── UnsupportedMedia    415
@@ -81,8 +84,26 @@ class BadQuestion(Refused):
     """A parameter of a question can't be understood."""
 
 
+class BadKey(Refused):
+    """No key came, or one that isn't known, has expired or was revoked."""
+
+    status = 401
+
+
+class Forbidden(Refused):
+    """The key is valid, but not for this scope, origin, network or application."""
+
+    status = 403
+
+
 class NotFound(Refused):
     status = 404
+
+
+class Conflict(Refused):
+    """It exists already, or was changed by somebody else since it was read."""
+
+    status = 409
 
 
 class LengthRequired(Refused):

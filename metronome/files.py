@@ -9,6 +9,21 @@ from pathlib import Path
 
 from metronome.errors import SetupError
 
+#: Device and inode of a file: says whether a path still leads to the file that was opened.
+Identity = tuple[int, int]
+
+
+def identity(path: Path) -> Identity | None:
+    """Which file a path leads to just now; None if to none. Costs a microsecond."""
+    try:
+        return _identity_of(os.stat(path))  # noqa: PTH116 - Path.stat costs more, and spools ask at each commit
+    except OSError:
+        return None
+
+
+def _identity_of(status: os.stat_result) -> Identity:
+    return status.st_dev, status.st_ino
+
 
 class Lock:
     """An flock on a file: held until `release`, or until the process dies in whatever way.
@@ -23,7 +38,7 @@ class Lock:
     def take(self) -> bool:
         """Take it if it is free; says whether it is ours now. Raises SetupError where there can't be such a file."""
         try:
-            file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise SetupError(
                 f"METRONOME_HOME: {self.path} can't be written ({error.strerror}); mend that, or set another folder"
@@ -51,6 +66,10 @@ class Lock:
     def held(self) -> bool:
         return self._file is not None
 
+    def is_in_place(self) -> bool:
+        """Whether it is held and others can still see it: a lock on a removed file keeps nobody away."""
+        return self._file is not None and _identity_of(os.fstat(self._file)) == identity(self.path)
+
     def release(self) -> None:
         if self._file is not None:
             os.close(self._file)
@@ -64,7 +83,7 @@ def replace_file(path: Path, text: str, *, durable: bool = False) -> None:
     OSError; the old file is then untouched.
     """
     new = path.with_name(path.name + ".new")
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as file:
         file.write(text)
         if durable:
             file.flush()

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30}
 
 
@@ -214,7 +216,7 @@ def _hosts(text: str) -> tuple[str, ...]:
 HOSTS = Kind("names of hosts without a port, separated by commas, such as ticks.example.org", _hosts, ",".join)
 
 
-def _networks(text: str) -> tuple[Any, ...]:
+def _networks(text: str) -> tuple[Network, ...]:
     return tuple(ipaddress.ip_network(part) for part in _listed(text))
 
 

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import threading
 import time
 
 from pythonjsonlogger.json import JsonFormatter
+
+#: An API key (`metronome.keys`): which one it is may be told, its secret may not.
+_KEY = re.compile(r"\b(mt_[a-z0-9]{1,16}_[0-9a-z]{1,24}_)[A-Za-z0-9_-]{8,}")
+
+
+class Discreet(JsonFormatter):
+    """Writes no API key, wherever one got into a message: a request line that can't be read may hold one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return _KEY.sub(r"\1…", super().format(record))
 
 
 class Sparing:
@@ -41,7 +52,7 @@ def configure(level: str, role: str) -> None:
     """Send all logging to standard error as JSON lines: `{"time": …, "level": "INFO", "role": "web", "message": …}`."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
-        JsonFormatter(
+        Discreet(
             "%(asctime)s %(levelname)s %(name)s %(message)s",
             rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
             static_fields={"role": role},

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import resource
 
 #: A batch makes thousands of objects and no cycles. With Python's 700 the collector wakes several times a batch, to
 #: walk what will be gone at once without it.
@@ -14,3 +16,10 @@ def after_start() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*THRESHOLD)
+
+
+def allow_many_files() -> None:
+    """A connection is a file; many systems allow a process 1,024 of them unless it asks for more."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

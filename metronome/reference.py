@@ -1,4 +1,4 @@
-"""The generated parts of the documents: fields, routes and commands, read from the code that defines them."""
+"""The generated parts of the documents: fields, limits, routes and commands, read from the code that defines them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import click
 from metronome.event.fields import FIELDS, OWNED
 from metronome.settings import Settings
 from metronome.web.app import Opened, create_app
+from metronome.web.limits import limits
 
 
 def fields_table() -> str:
@@ -18,6 +19,15 @@ def fields_table() -> str:
         mark = " †" if field.name in OWNED else ""
         rows.append(f"| `{field.name}`{mark} | {field.kind} | {field.meaning} |")
     return "\n".join(rows) + "\n\n† set by the gateway only; a property of this name is renamed.\n"
+
+
+def limits_table() -> str:
+    """`GET /limits` with the default settings, as a Markdown table."""
+    rows = ["| limit | default | of what | setting | beyond it |", "| --- | --- | --- | --- | --- |"]
+    for limit in limits(Settings()):
+        setting = f"`{limit.setting}`" if limit.setting else ""
+        rows.append(f"| {limit.name} | {limit.value or 'none'} | {limit.unit} | {setting} | {limit.beyond} |")
+    return "\n".join(rows)
 
 
 def routes() -> str:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from metronome import kinds
 from metronome.errors import SetupError
-from metronome.kinds import Kind, choice, size, whole
+from metronome.kinds import Kind, Network, choice, size, whole
 
 #: Variables that begin like ours and are no settings: the test suite's own, and those that Kubernetes sets in every
 #: container beside a Service called metronome.
@@ -75,6 +75,23 @@ class Settings:
         kinds.URL,
         "http://127.0.0.1:8000",
         "Where the commands tick, tock and load find the gateway.",
+    )
+    key: str = setting(
+        "METRONOME_KEY", kinds.TEXT, "", "API key that the commands tick, tock and load send.", secret=True
+    )
+    open: str = setting(
+        "METRONOME_OPEN",
+        choice("yes", "no"),
+        "",
+        "yes: everybody is served. no: only who has a key. Empty: everybody, while it listens on this machine alone "
+        "and no key was ever made; else only who has a key.",
+    )
+    trusted_proxies: tuple[Network, ...] = setting(
+        "METRONOME_TRUSTED_PROXIES",
+        kinds.NETWORKS,
+        (),
+        "Your proxies: X-Forwarded-For is believed if it comes from one of them, and from nobody else.",
+        shown="(empty)",
     )
     log_level: str = setting(
         "METRONOME_LOG_LEVEL", choice("debug", "info", "warning", "error"), "info", "Least severe log line written."
@@ -136,11 +153,59 @@ class Settings:
     threads: int = setting(
         "METRONOME_THREADS", whole(1, 1024), 16, "Threads of a worker: requests that it serves at one time."
     )
+    connections: int = setting(
+        "METRONOME_CONNECTIONS",
+        whole(1, 1_000_000),
+        1000,
+        "Open connections of a worker; past them the slowest unfinished one is closed, then the longest idle one.",
+    )
+    header_timeout_s: int = setting(
+        "METRONOME_HEADER_TIMEOUT_S",
+        whole(1, 3600),
+        10,
+        "How long a request's head may take to arrive; then it gets 408.",
+    )
+    body_timeout_s: int = setting(
+        "METRONOME_BODY_TIMEOUT_S",
+        whole(1, 3600),
+        10,
+        "How long a body may take to arrive, or an answer to be read, beside METRONOME_MIN_BYTES_PER_S.",
+    )
+    min_bytes_per_s: int = setting(
+        "METRONOME_MIN_BYTES_PER_S",
+        size(1, 1 * _GB),
+        8 * _KB,
+        "Bodies and answers may take longer by a second for so many bytes.",
+    )
+    keepalive_s: int = setting(
+        "METRONOME_KEEPALIVE_S",
+        whole(1, 3600),
+        75,
+        "How long an idle connection stays open for the client's next request.",
+    )
+    streams: int = setting(
+        "METRONOME_STREAMS",
+        whole(1, 1_000_000),
+        10_000,
+        "Websockets and event streams open at one time; more get 503.",
+    )
+    stream_message_bytes: int = setting(
+        "METRONOME_STREAM_MESSAGE_BYTES",
+        size(1 * _KB, 16 * _MB),
+        64 * _KB,
+        "Largest message of a websocket; a larger one closes it with 1009.",
+    )
+    stream_messages_per_s: int = setting(
+        "METRONOME_STREAM_MESSAGES_PER_S",
+        whole(1, 1_000_000_000),
+        100,
+        "Messages a second of one websocket, twice as many at once; more closes it with 1008.",
+    )
     rate_limit: str = setting(
         "METRONOME_RATE_LIMIT",
         kinds.RATE,
         "",
-        "Ticks a client address may post to one worker; more get 429. Empty: no limit.",
+        "Posts that a client address may make, to all workers of a host together; more get 429. Empty: no limit.",
         shown="(none)",
     )
     max_body_bytes: int = setting(
@@ -178,6 +243,12 @@ class Settings:
         8 * _GB,
         "Room for events that wait for Elasticsearch, per worker; beyond it ticks get 503.",
     )
+    disk_reserve_bytes: int = setting(
+        "METRONOME_DISK_RESERVE_BYTES",
+        size(0, 16 * _TB),
+        512 * _MB,
+        "Free space that the spools leave to others on their disk; below it ticks get 503, and recover by themselves.",
+    )
     drain_bulk_bytes: int = setting(
         "METRONOME_DRAIN_BULK_BYTES",
         size(1 * _KB, 100 * _MB),
@@ -214,6 +285,11 @@ class Settings:
     @property
     def metrics_dir(self) -> Path:
         return self.home / "metrics"
+
+    @property
+    def streams_socket(self) -> Path:
+        """Where the workers hand long connections over."""
+        return self.home / "streams.sock"
 
     @property
     def node_dir(self) -> Path:

@@ -1,9 +1,12 @@
 """`metronome up`: everything of one installation in one process group, started in order and stopped in reverse.
 
-    private Elasticsearch (unless ELASTICSEARCH_URL is set)  ->  index template  ->  drain  ->  HTTP
+    private Elasticsearch (unless ELASTICSEARCH_URL is set)  ->  index template  ->  drain  ->  streams  ->  HTTP
 
-Only HTTP takes events in, so it is stopped first; the drain then finishes what it has under way, and what it doesn't
-get to stays in the spool for the next start. A child that dies is started again.
+HTTP and live connections take events in, so they are stopped first. The drain then finishes what it has under way; what
+it doesn't get to stays in the spool for the next start.
+
+A child that dies is started again, after pauses that grow where it dies at once. Only HTTP that can't be started in the
+first place ends all: ticks are taken as long as there is HTTP, whatever the drain does.
 """
 
 from __future__ import annotations
@@ -20,15 +23,20 @@ from types import FrameType
 
 from metronome.client import is_ready, url_of
 from metronome.errors import SetupError, StoreUnavailable
+from metronome.keyring import Keyring
 from metronome.node.node import Node
 from metronome.settings import Settings
 from metronome.store import indices
 from metronome.store.client import connect, wait_until_usable
+from metronome.wire.access import check_start
 
 READY_WITHIN_S = 60
-#: A child that dies faster than this, again and again, has something wrong with it that a restart won't mend.
+#: A child that dies faster than this, again and again, has something wrong with it that a restart may not mend.
 TOO_SOON_S = 5
+#: How often HTTP may do so before anything was served.
 TRIES = 3
+#: Before a child that died at once is started again: the first pause, doubled each time, and the longest.
+PAUSES_S = (0.5, 30.0)
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -42,26 +50,33 @@ class Child:
         self.process: subprocess.Popen[bytes] | None = None
         self.started = 0.0
         self.failures = 0
+        #: When it is started again; None while it lives.
+        self.due: float | None = None
 
     def start(self) -> None:
         # A session of its own: Ctrl-C reaches us alone, and we stop the children in order.
-        self.started = time.monotonic()
+        self.started, self.due = time.monotonic(), None
         self.process = subprocess.Popen(
             [sys.executable, "-m", "metronome", self.command],
             start_new_session=True,
             preexec_fn=_end_with_parent,
         )
 
-    def revive(self) -> None:
-        """Start it again if it died; raises SetupError if that doesn't help."""
+    def revive(self, *, tries: int | None = None) -> None:
+        """Start it again if it died, now or after a pause; raises SetupError once it died so many times at once."""
         if self.process is None or self.process.poll() is None:
             return
-        self.failures = self.failures + 1 if time.monotonic() - self.started < TOO_SOON_S else 1
-        if self.failures >= TRIES:
-            raise SetupError(
-                f"metronome {self.command} ends at once (exit {self.process.returncode}); its messages are above"
-            )
-        self.start()
+        now = time.monotonic()
+        if self.due is None:
+            self.failures = self.failures + 1 if now - self.started < TOO_SOON_S else 0
+            if tries is not None and self.failures >= tries:
+                raise SetupError(
+                    f"metronome {self.command} ends at once (exit {self.process.returncode}); its messages are above"
+                )
+            pause = min(PAUSES_S[0] * 2 ** (self.failures - 1), PAUSES_S[1]) if self.failures else 0
+            self.due = now + pause
+        if now >= self.due:
+            self.start()
 
     def signal(self, number: int) -> None:
         if self.process is not None and self.process.poll() is None:
@@ -92,6 +107,7 @@ class Installation:
         self.stopping = threading.Event()
         self.node: Node | None = None
         self.drain = Child("drain", stop_within_s=30)
+        self.streams = Child("streams", stop_within_s=30)
         self.web = Child("serve", stop_within_s=30)
 
     def run(self) -> None:
@@ -119,6 +135,7 @@ class Installation:
             return
         client = connect(self.settings, address)
         try:
+            check_start(self.settings, lambda: Keyring(self.settings, client))
             found = wait_until_usable(client, timeout_s=0 if self.node is None else 30)
             indices.install(client, self.settings)
             self.say(f"Elasticsearch {found} is ready")
@@ -130,6 +147,7 @@ class Installation:
         finally:
             client.close()
         self.drain.start()
+        self.streams.start()
         self.web.start()
         self._await_ready()
 
@@ -139,9 +157,13 @@ class Installation:
             if is_ready(self.settings.bind):
                 self.say(welcome(self.settings))
                 return
-            self.web.revive()
+            self.web.revive(tries=TRIES)
             self.drain.revive()
+            self.streams.revive()
             if time.monotonic() > deadline:
+                if self.web.failures == 0:
+                    self.say(f"HTTP on {self.settings.bind} isn't ready after {READY_WITHIN_S} s; /readyz says why")
+                    return
                 raise SetupError(
                     f"HTTP on {self.settings.bind} isn't ready after {READY_WITHIN_S} s; the log above says why"
                 )
@@ -151,6 +173,7 @@ class Installation:
         while not self.stopping.wait(0.5):
             self.drain.revive()
             self.web.revive()
+            self.streams.revive()
             if self.node is not None and not self.node.alive():
                 self.say("The private Elasticsearch has ended; starting it again")
                 self.node.stop()
@@ -166,6 +189,7 @@ class Installation:
         if self.web.process is not None:
             self.say("Stopping …")
         self.web.stop()
+        self.streams.stop()
         self.drain.stop()
         if self.node is not None:
             self.node.stop()

@@ -34,7 +34,7 @@ from metronome.metrics import Metrics
 from metronome.node.node import Node
 from metronome.settings import Settings
 from metronome.spool.spool import Spool
-from metronome.store import names
+from metronome.store import indices, names
 from metronome.store.address import Address
 from metronome.store.client import connect
 from metronome.web.app import Opened, create_app
@@ -194,11 +194,13 @@ def gateway_for(
 
 
 def remove_indices(elasticsearch: Elasticsearch, settings: Settings) -> None:
-    """Delete a prefix's indices by name (wildcards are refused by default) and its template."""
-    made = list(elasticsearch.indices.get(index=names.pattern(settings), allow_no_indices=True, features=["settings"]))
+    """Delete a prefix's indices by name (wildcards are refused by default) and its templates."""
+    patterns = [names.pattern(settings), names.record_pattern(settings)]
+    made = list(elasticsearch.indices.get(index=patterns, allow_no_indices=True, features=["settings"]))
     for start in range(0, len(made), 50):
         elasticsearch.indices.delete(index=made[start : start + 50])
-    elasticsearch.options(ignore_status=404).indices.delete_index_template(name=names.template_name(settings))
+    for name in indices.templates(settings):
+        elasticsearch.options(ignore_status=404).indices.delete_index_template(name=name)
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import json
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pytest
 from conftest import free_port, remove_indices, wait_for
@@ -24,11 +23,14 @@ from proxy import (
     without_last_item,
 )
 
-from metronome.drain import bulk
-from metronome.drain.bulk import Outcome, Sender, Stopped, judge
+from metronome.drain import sender
+from metronome.drain.judge import judge
+from metronome.drain.sender import Outcome, Sender, Stopped
 from metronome.metrics import Metrics
 from metronome.settings import Settings
+from metronome.spool.held import Held
 from metronome.spool.quarantine import Quarantine
+from metronome.spool.status import held
 from metronome.store import indices, names
 from metronome.store.client import connect
 
@@ -72,9 +74,7 @@ class Bench:
 
 
 @pytest.fixture
-def bench(
-    settings: Settings, engine_settings: Settings, elasticsearch: Elasticsearch, proxy: Proxy, tmp_path: Path
-) -> Iterator[Bench]:
+def bench(settings: Settings, engine_settings: Settings, elasticsearch: Elasticsearch, proxy: Proxy) -> Iterator[Bench]:
     behind = replace(
         settings,
         elasticsearch_url=proxy.url,
@@ -82,9 +82,11 @@ def bench(
         elasticsearch_password=engine_settings.elasticsearch_password,
     )
     client = connect(behind, timeout_s=1, exact=False)
-    quarantine = Quarantine(tmp_path / "spool")
-    sender = Sender(client, quarantine, Metrics(), prepare=lambda: indices.install(client, behind))
-    yield Bench(sender, quarantine, behind, elasticsearch)
+    quarantine = Quarantine(behind.spool_dir)
+    found = Sender(
+        client, quarantine, Held(behind.spool_dir), Metrics(), prepare=lambda: indices.install(client, behind)
+    )
+    yield Bench(found, quarantine, behind, elasticsearch)
     quarantine.close()
     client.close()
     remove_indices(elasticsearch, behind)
@@ -160,20 +162,27 @@ def test_the_event_at_fault_goes_to_quarantine_and_the_others_are_stored(
     assert bench.refusals() == [("c", *refusal)]
 
 
-def test_a_day_that_stays_closed_ends_in_quarantine_and_holds_up_no_other(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+def test_events_of_a_day_that_stays_closed_are_set_aside_and_hold_up_no_other(
+    bench: Bench, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk, "PATIENCE_S", 0.3)
+    monkeypatch.setattr(sender, "PATIENCE_S", 0.3)
+    closed = f"{bench.settings.index_prefix}-2026.11.21"
     bench.sender.ship(bench.body("a", day="2026.11.21"))
-    bench.elasticsearch.indices.close(index=f"{bench.settings.index_prefix}-2026.11.21")
+    bench.elasticsearch.indices.close(index=closed)
 
-    first = bench.sender.ship(bench.body("bc", day="2026.11.21") + bench.body("de"))
+    first = bench.sender.ship(bench.body("bc", day="2026.11.21") + bench.body("de"), since_ms=1000)
+    proxy.bulks.clear()
     second = bench.sender.ship(bench.body("f", day="2026.11.21") + bench.body("g"))
 
-    assert (first.indexed, first.quarantined, first.retried > 0) == (2, 2, True)
-    assert second == Outcome(indexed=1, quarantined=1), "patience is for the index, not for each event"
-    assert bench.refusals() == [(one, 400, "index_closed_exception") for one in "bcf"]
-    bench.elasticsearch.indices.open(index=f"{bench.settings.index_prefix}-2026.11.21")
+    assert (first.indexed, first.held, first.retried > 0) == (2, 2, True)
+    assert second == Outcome(indexed=1, held=1)
+    assert ["".join(ids) for ids in proxy.bulks] == ["g"], "what its index refuses anyhow isn't sent"
+    assert bench.refusals() == []
+    waiting = held(bench.settings.spool_dir)
+    assert {index: part.events for index, part in waiting.items()} == {closed: 3}
+    assert waiting[closed].age_s > 10**9, "the age is that of the event"
+    assert bench.sender.trouble == ""
+    bench.elasticsearch.indices.open(index=closed)
 
 
 def test_of_500_events_one_that_the_mapping_refuses_is_quarantined_and_replayed_once_its_cause_is_gone(
@@ -218,6 +227,8 @@ def test_an_index_gets_our_mapping_even_if_the_template_was_deleted(bench: Bench
 
 def test_a_quarantine_that_cannot_be_written_keeps_the_event_going_round(bench: Bench, proxy: Proxy) -> None:
     proxy.faults.extend([refused_items(400, "odd", "c")] * 2)
+    assert bench.quarantine.count() == 0
+    assert bench.quarantine._db is not None
     bench.quarantine._db.execute(
         "create temp trigger full before insert on refused begin select raise(abort, 'full'); end"
     )
@@ -249,14 +260,14 @@ JUDGED = [
     pytest.param(201, "", "", "indexed", id="created"),
     pytest.param(200, "", "", "indexed", id="stored"),
     pytest.param(409, "version_conflict_engine_exception", "document already exists", "duplicate", id="there already"),
-    pytest.param(429, "es_rejected_execution_exception", "", "again", id="too busy"),
-    pytest.param(429, "cluster_block_exception", "disk usage exceeded flood-stage watermark", "again", id="disk full"),
-    pytest.param(503, "unavailable_shards_exception", "", "again", id="no shard"),
-    pytest.param(403, "cluster_block_exception", "", "again for a while", id="blocked"),
-    pytest.param(403, "security_exception", "", "again for a while", id="not allowed"),
-    pytest.param(404, "index_not_found_exception", "", "again for a while", id="no such index"),
-    pytest.param(400, "index_closed_exception", "", "again for a while", id="closed"),
-    pytest.param(400, "validation_exception", "", "again for a while", id="out of shards"),
+    pytest.param(429, "es_rejected_execution_exception", "", "later", id="too busy"),
+    pytest.param(429, "cluster_block_exception", "disk usage exceeded flood-stage watermark", "later", id="disk full"),
+    pytest.param(503, "unavailable_shards_exception", "", "later", id="no shard"),
+    pytest.param(403, "cluster_block_exception", "", "later", id="blocked"),
+    pytest.param(403, "security_exception", "", "later", id="not allowed"),
+    pytest.param(404, "index_not_found_exception", "", "later", id="no such index"),
+    pytest.param(400, "index_closed_exception", "", "later", id="closed"),
+    pytest.param(400, "validation_exception", "", "later", id="out of shards"),
     pytest.param(
         400, "illegal_argument_exception", "mapper [a] cannot be changed from type [x] to [y]", "again", id="race"
     ),

@@ -198,7 +198,7 @@ def run_setup(server: Any, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_setup_makes_a_user_that_can_write_and_read_events_only(security_api: Any, tmp_path: Path) -> None:
+def test_setup_makes_a_user_for_events_and_records_and_nothing_else(security_api: Any, tmp_path: Path) -> None:
     done = run_setup(security_api, tmp_path)
     assert done.returncode == 0, done.stderr
     role = {
@@ -207,7 +207,11 @@ def test_setup_makes_a_user_that_can_write_and_read_events_only(security_api: An
             {
                 "names": ["usage-*"],
                 "privileges": ["auto_configure", "create_doc", "read", "view_index_metadata", "maintenance"],
-            }
+            },
+            {
+                "names": ["metronome-*-usage"],
+                "privileges": ["auto_configure", "write", "read", "view_index_metadata", "maintenance"],
+            },
         ],
     }
     assert security_api.requests == [

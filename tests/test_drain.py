@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,8 +15,8 @@ from elasticsearch import Elasticsearch
 from proxy import Proxy, applied_but_cut, passed, refused, refused_items
 
 from metronome.drain import drain as drain_module
-from metronome.drain.bulk import Outcome
 from metronome.drain.drain import Drain
+from metronome.drain.sender import Outcome
 from metronome.metrics import Metrics
 from metronome.settings import Settings
 from metronome.spool.files import spool_files
@@ -44,9 +45,9 @@ class Yard:
             lines += json.dumps({"@timestamp": "2026-11-22T09:30:00.000Z", "id": name}).encode() + b"\n"
         return lines
 
-    def drain(self) -> Drain:
+    def drain(self, *, timeout_s: float = 2) -> Drain:
         """A drain at work in a thread of this process."""
-        found = Drain(self.settings, connect(self.settings, timeout_s=2), Metrics())
+        found = Drain(self.settings, connect(self.settings, timeout_s=timeout_s), Metrics())
         thread = threading.Thread(target=found.run)
         thread.start()
         self.running.append((found, thread))
@@ -201,6 +202,91 @@ def test_a_damaged_row_is_set_aside_and_the_others_are_shipped(yard: Yard, spool
     assert row.reason == "the checksum of a spooled request of 1 events doesn't hold"
 
 
+def test_a_file_whose_first_page_is_damaged_under_its_writer_costs_no_event(yard: Yard, spool: Spool) -> None:
+    for name in "abc":
+        spool.append(yard.body(name), 1)
+    assert spool._db is not None
+    spool._db.execute("pragma wal_checkpoint(truncate)")
+    with (yard.folder / "web-0.1.db").open("r+b") as file:
+        file.write(b"damaged!" * 12)
+    yard.proxy.start()
+    drain = yard.drain()
+
+    wait_for(lambda: yard.stored() == ["a", "b", "c"], "what was in it")
+    wait_for(lambda: list(yard.folder.glob("web-0.1.db.damaged-*")), "the file to be kept aside")
+    spool.append(yard.body("d"), 1)
+    yard.arrive(["a", "b", "c", "d"])
+    yard.stop()
+    assert drain.outcome.quarantined == 0
+
+
+def test_heads_of_rows_that_are_damaged_in_whatever_way_stop_nothing(yard: Yard, spool: Spool) -> None:
+    for name in "abcdef":
+        spool.append(yard.body(name), 1)
+    spool.close()
+    path = yard.folder / "web-0.1.db"
+    image = bytearray(path.read_bytes())
+    for name in (b"b", b"d"):
+        # The last byte before a body is the type of its value: blob becomes text; with the high bit it is nonsense.
+        at = image.index(b'"_id":"%b"' % name)
+        at = image.rindex(b'{"create"', 0, at)
+        image[at - 4 if name == b"d" else at - 8] ^= 0x41
+    path.write_bytes(image)
+    yard.proxy.start()
+    drain = yard.drain()
+
+    wait_for(lambda: {"a", "c", "e", "f"} <= set(yard.stored()), "the others")
+    wait_for(lambda: backlog(yard.folder).requests == 0, "the spools to be empty")
+    yard.stop()
+    quarantine = Quarantine(yard.folder)
+    damaged = [row.kind for row in quarantine.list()]
+    quarantine.close()
+    assert len(yard.stored()) + len(damaged) >= 6
+    assert set(damaged) <= {"damaged"}
+    (total,) = [
+        value for (name, _), value in drain._metrics.totals().items() if name == "metronome_spool_damaged_total"
+    ]
+    assert total == len(damaged)
+
+
+def test_a_clock_that_is_set_back_does_not_freeze_what_the_drain_says_of_itself(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    yard.proxy.start()
+    yard.drain()
+    wait_for(lambda: drain_status(yard.folder)["running"], "the drain")
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() - 86_400)
+
+    wait_for(lambda: drain_status(yard.folder)["at"] < now() - 80_000, "its word after the change", 10)
+    assert drain_status(yard.folder)["running"] is True
+    monkeypatch.undo()
+    assert drain_status(yard.folder)["running"] is True
+
+
+SAID = [
+    pytest.param(0, True, id="just now"),
+    pytest.param(-9, True, id="a moment ago"),
+    pytest.param(-11, False, id="too long ago"),
+    pytest.param(3600, False, id="by a clock that has started anew since: before the host was"),
+]
+
+
+@pytest.mark.parametrize(("when_s", "running"), SAID)
+def test_a_drain_runs_if_it_was_heard_of_lately(yard: Yard, when_s: float, running: bool) -> None:
+    yard.folder.mkdir(parents=True)
+    said = {"at": 0, "monotonic": time.monotonic() + when_s, "pid": 1, "running": True, "trouble": ""}
+    (yard.folder / "drain.json").write_text(json.dumps(said))
+    assert drain_status(yard.folder) == {**said, "running": running}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", '{"running": true}', '{"running": true, "monotonic": "x"}'])
+def test_what_is_no_word_of_a_drain_is_taken_for_none(yard: Yard, text: str) -> None:
+    yard.folder.mkdir(parents=True)
+    (yard.folder / "drain.json").write_text(text)
+    assert drain_status(yard.folder) == {"running": False, "trouble": "no drain has run here"}
+
+
 def test_a_file_that_is_no_spool_holds_up_no_other(yard: Yard, spool: Spool) -> None:
     (yard.folder / "web-9.1.db").write_bytes(b"not a database, but long enough to look like one" * 100)
     spool.append(yard.body("a"), 1)
@@ -263,10 +349,10 @@ def test_what_nobody_foresaw_is_tried_again_and_stops_nothing(
     ship = drain._sender.ship
     broken = ["a bug"]
 
-    def failing(body: bytes, events: int) -> Outcome:
+    def failing(body: bytes, events: int, since_ms: int) -> Outcome:
         if broken and b'"a"' in body:
             raise KeyError(broken.pop())
-        return ship(body, events)
+        return ship(body, events, since_ms)
 
     drain._sender.ship = failing  # type: ignore[method-assign]
     for name in "ab":

@@ -72,6 +72,30 @@ def test_what_a_tick_is_refused_for_is_said_in_the_one_body(
     assert gateway.drain().outcome.indexed == 0
 
 
+PART = b'--x\r\nContent-Disposition: form-data; name="load_ms"\r\n\r\n312\r\n'
+PARTS = "multipart/form-data; boundary=x"
+IN_CHUNKS = {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "Chunked", "CONTENT_LENGTH": ""}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"data": PART, "content_type": PARTS}, id="a form without its last boundary"),
+        pytest.param({"data": PART[:20], "content_type": PARTS}, id="a form cut in a part's head"),
+        pytest.param({"data": PART.replace(b"--x", b"--y") + b"--y--", "content_type": PARTS}, id="a form with another boundary"),
+        pytest.param({"data": b"--x\r\n\r\n312\r\n--x--\r\n", "content_type": PARTS}, id="a part without a name"),
+        pytest.param({"data": b"312", "content_type": PARTS}, id="no form at all"),
+        pytest.param({"data": b"hello", "content_type": JSON, "environ_overrides": IN_CHUNKS}, id="chunks, spelt in capitals, of no JSON"),
+    ],
+)  # fmt: skip
+def test_a_body_that_cannot_be_read_is_refused_also_where_the_query_would_do(
+    gateway: Gateway, options: dict[str, Any]
+) -> None:
+    error = error_of(gateway.tick(path="/tick?id=home", **options))
+    assert (error["status"], error["code"]) == (400, "bad_payload")
+    assert gateway.drain().outcome.indexed == 0
+
+
 def test_411_where_a_body_has_neither_length_nor_chunks(gateway: Gateway) -> None:
     environ = EnvironBuilder("/tick", method="POST").get_environ()
     environ.pop("CONTENT_LENGTH", None)
@@ -334,7 +358,10 @@ def test_each_error_has_its_status_and_code() -> None:
         "Refused": (400, "refused"),
         "BadPayload": (400, "bad_payload"),
         "BadQuestion": (400, "bad_question"),
+        "BadKey": (401, "bad_key"),
+        "Forbidden": (403, "forbidden"),
         "NotFound": (404, "not_found"),
+        "Conflict": (409, "conflict"),
         "LengthRequired": (411, "length_required"),
         "TooLarge": (413, "too_large"),
         "UnsupportedMedia": (415, "unsupported_media"),

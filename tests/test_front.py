@@ -119,7 +119,7 @@ LOCAL = "127.0.0.1:8000"
 def test_a_request_for_another_host_is_refused(
     gateway_for: Callable[..., Gateway], bind: str, hosts: tuple[str, ...], host: str, status: int
 ) -> None:
-    http = gateway_for(bind=bind, hosts=hosts).http
+    http = gateway_for(bind=bind, hosts=hosts, open="yes").http
     for path in ("/healthz", "/"):
         answer = http.get(path, headers={"Host": host})
         assert answer.status_code == status

@@ -239,7 +239,7 @@ def test_no_open_route_repeats_what_elasticsearch_or_the_drain_said_but_the_log_
     gateway: Gateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     inside = "shard [logstash-2026.11.22][0] on 10.1.2.3:9300 is away"
-    write_drain_status(gateway.settings.spool_dir, now=time.time(), running=True, trouble=f"503 {inside}")
+    write_drain_status(gateway.settings.spool_dir, running=True, trouble=f"503 {inside}")
     proxy = Proxy(gateway.settings.elasticsearch_url, free_port())
     proxy.answers["/_cluster/health"] = (503, ELASTIC, error(inside))
     proxy.answers[f"/{gateway.settings.index_prefix}-*/_search"] = (503, ELASTIC, error(inside))

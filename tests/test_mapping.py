@@ -19,9 +19,10 @@ from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as tuned
 from hypothesis import strategies as st
 
-from metronome.drain.bulk import Outcome, Sender
+from metronome.drain.sender import Outcome, Sender
 from metronome.event.fields import AGENT_NAMES, FIELDS, METADATA, OWNED, PRIVATE, TIME_NAMES, Field, Kind
 from metronome.settings import Settings
+from metronome.spool.held import Held
 from metronome.spool.quarantine import UNACCEPTED, Quarantine
 from metronome.store import indices, names
 from metronome.store.documents import MAX_INDEXED, MAX_INDEXED_NAMED, TOTAL_FIELDS, UsageEvent, event_mapping
@@ -202,7 +203,7 @@ def test_bulks_that_bring_one_new_name_with_several_types_at_once_all_arrive(gat
     rounds = 20
     gateway.drain()  # installs the template
     quarantine = Quarantine(gateway.settings.spool_dir)
-    sender = Sender(gateway.elasticsearch, quarantine, gateway.metrics)
+    sender = Sender(gateway.elasticsearch, quarantine, Held(gateway.settings.spool_dir), gateway.metrics)
     start = threading.Barrier(len(values))
     outcomes: list[Outcome] = []
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -98,18 +97,16 @@ def test_a_batch_that_comes_again_is_in_quarantine_once(kept: Door, tmp_path: Pa
     assert len(set_aside(tmp_path)) == 1
 
 
-def _damage(folder: Path) -> None:
-    (folder / "quarantine.db").write_bytes(b"this is no database, and long enough to be read as a header " * 20)
+def test_a_damaged_quarantine_is_replaced_and_the_event_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "quarantine.db").write_bytes(b"this is no database, and long enough to be read as a header " * 20)
+    receipt = Door(folder=tmp_path).accept({"id": "a"}, {"ts": "soon"})
+    assert (receipt.accepted, receipt.quarantined, len(receipt.rejected)) == (1, 1, 1)
+    assert [source for source, _ in set_aside(tmp_path)] == ['{"ts":"soon"}']
 
 
-def _fill(folder: Path) -> None:
-    (folder / "quarantine.db").write_bytes(b"")
-    os.truncate(folder / "quarantine.db", 2**20)
-
-
-@pytest.mark.parametrize("harm", [_damage, _fill], ids=["damaged", "full"])
-def test_a_quarantine_that_takes_nothing_costs_no_event(tmp_path: Path, harm: Callable[[Path], None]) -> None:
-    harm(tmp_path)
+def test_a_quarantine_that_is_full_costs_no_event(tmp_path: Path) -> None:
+    (tmp_path / "quarantine.db").write_bytes(b"")
+    os.truncate(tmp_path / "quarantine.db", 2**20)
     door = Door(folder=tmp_path, spool_max_bytes=2**20 - 1)
     receipt = door.accept({"id": "a"}, {"ts": "soon"})
     assert (receipt.accepted, receipt.quarantined, len(receipt.rejected)) == (1, 0, 1)

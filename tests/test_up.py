@@ -124,6 +124,45 @@ def test_a_child_that_dies_is_started_again(up: Up) -> None:
     up.end()
 
 
+def test_live_connections_have_a_process_that_is_started_again_too(up: Up) -> None:
+    def streams() -> list[int]:
+        return [pid for pid in up.family() if b"\0streams\0" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+    up.begin()
+    up.ready()
+    (before,) = wait_for(streams, "the streams process")
+    os.kill(before, signal.SIGKILL)
+    wait_for(lambda: streams() not in ([], [before]), "another one", 20)
+    wait_for((up.home / "streams.sock").exists, "it to listen")
+    up.end()
+    assert not (up.home / "streams.sock").exists()
+
+
+def test_http_goes_on_while_the_drain_cannot_run_and_all_arrives_once_it_can(up: Up) -> None:
+    lock = up.home / "spool" / "drain.lock"
+    up.home.mkdir()
+    lock.parent.mkdir(mode=0o700)
+    lock.mkdir()  # nobody can lock this: each drain ends at once
+    up.begin()
+    up.ready()
+    wait_for(lambda: up.log.read_text().count("drain.lock can't be written") >= 4, "the drain to be tried some times")
+    post(f"{up.url}/tick", b'{"id": "home"}')
+    assert up.ended() is None
+
+    lock.rmdir()
+    wait_for(lambda: counted(up, "home") == 1, "the drain to be started again", 40)
+    up.end()
+
+
+def test_http_that_cannot_be_started_in_the_first_place_ends_all_with_its_message(up: Up) -> None:
+    (up.home / "spool").parent.mkdir()
+    (up.home / "spool").write_text("a file where the folder should be")
+    run = up.command("up")
+    assert run.returncode == 1
+    assert "metronome serve ends at once (exit 1); its messages are above" in run.stderr
+    assert "the spool's folder" in run.stderr
+
+
 def test_an_address_that_is_taken_is_one_line_with_the_way_out(up: Up) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

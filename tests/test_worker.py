@@ -1,18 +1,30 @@
-"""gunicorn's worker as ours: which requests of a connection one thread serves."""
+"""The worker's threads: which requests of a connection one thread serves."""
 
 from __future__ import annotations
 
 import os
 import socket
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from gunicorn.config import Config
-from gunicorn.workers.gthread import TConn
 
-from metronome.web.server import JsonLogger, Worker
+from metronome.settings import Settings
+from metronome.web.arriving import Arriving
+from metronome.web.connection import Connection
+from metronome.web.server import JsonLogger, Server
+from metronome.web.worker import Worker
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def test_gunicorn_has_every_option_that_is_set() -> None:
+    """An unknown one is an AttributeError of gunicorn's, with which `metronome serve` ends."""
+    cfg = Server(Settings(workers=3, threads=5), None).cfg
+    assert (cfg.workers, cfg.threads, cfg.worker_class, cfg.control_socket_disable) == (3, 5, Worker, True)
+    with pytest.raises(AttributeError):
+        cfg.set("control_socket_disabled", True)
 
 
 @pytest.mark.parametrize(
@@ -22,7 +34,8 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
         pytest.param(4, 1, REQUEST, 2, id="also while half of the threads are busy"),
         pytest.param(4, 2, REQUEST, 1, id="but not while more are"),
         pytest.param(1, 0, REQUEST, 1, id="a single thread waits for nobody"),
-        pytest.param(4, 0, b"", 1, id="where none comes the connection goes back to the poller"),
+        pytest.param(4, 0, b"", 1, id="where none comes the connection goes back to the loop"),
+        pytest.param(4, 0, REQUEST[:9], 1, id="as it does where half of one comes"),
     ],
 )
 def test_a_thread_stays_with_its_connection_while_others_are_free(
@@ -30,8 +43,8 @@ def test_a_thread_stays_with_its_connection_while_others_are_free(
 ) -> None:
     cfg = Config()
     cfg.set("threads", threads)
-    worker = Worker(0, os.getpid(), [], None, 30, cfg, JsonLogger(cfg))
-    worker._served.update(range(busy))
+    worker = Worker(0, os.getpid(), [], SimpleNamespace(settings=Settings()), 30, cfg, JsonLogger(cfg))
+    worker._served = busy + 1
     ours, client = socket.socketpair()
     with ours, client:
         asked: list[str] = []
@@ -44,8 +57,11 @@ def test_a_thread_stays_with_its_connection_while_others_are_free(
             return [b""]
 
         worker.wsgi = application
+        connection = Connection(ours, ("127.0.0.1", 1), Arriving(cfg, ("127.0.0.1", 1), 1000))
+        connection.server = ("127.0.0.1", 2)
         client.sendall(REQUEST)
-        assert worker.handle(TConn(cfg, ours, ("127.0.0.1", 1), ("127.0.0.1", 2))) is True
+        assert connection.receive() and connection.next()
+        worker._serve(connection)
+        assert (connection.closing, connection.arrived, connection.unsent) == (False, None, b"")
     worker.tmp.close()
     assert asked == ["/"] * served
-    assert worker._served == set(range(busy))

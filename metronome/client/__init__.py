@@ -20,18 +20,22 @@ TIMEOUT_S = 60
 _direct = build_opener(ProxyHandler({})).open
 
 
-def post(url: str, body: bytes, content_type: str = "application/json") -> dict[str, Any]:
+def post(url: str, body: bytes, content_type: str = "application/json", *, key: str = "") -> dict[str, Any]:
     """Post a body, compressed, and give the answer; raises Refused with the gateway's words, or StoreUnavailable.
 
     A 422 is an answer too: its receipt says what was refused.
     """
-    headers = {"Content-Type": content_type, "Content-Encoding": "gzip", "User-Agent": "metronome"}
+    headers = {"Content-Type": content_type, "Content-Encoding": "gzip", "User-Agent": "metronome", **_bearer(key)}
     return _answer(Request(url, gzip.compress(body, 1), headers, method="POST"), expected=422)  # noqa: S310 - the user's own URL
 
 
-def get(url: str, query: dict[str, str]) -> dict[str, Any]:
+def get(url: str, query: dict[str, str], *, key: str = "") -> dict[str, Any]:
     """Get JSON; raises as `post` does."""
-    return _answer(Request(url + ("?" + urlencode(query) if query else "")))  # noqa: S310
+    return _answer(Request(url + ("?" + urlencode(query) if query else ""), headers=_bearer(key)))  # noqa: S310
+
+
+def _bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 def _answer(request: Request, expected: int | None = None) -> dict[str, Any]:

@@ -13,7 +13,9 @@ from typing import Any
 from metronome.intake.settle import Unacceptable
 from metronome.periods import from_ms, to_ms, to_text
 
-_INSERT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+MAX_INSERT_ID = 64
+
+_INSERT_ID = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_INSERT_ID}}}")
 
 _UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE)
 
@@ -28,7 +30,7 @@ def checked(given: Any) -> str:
     """An insert_id as text; raises Unacceptable."""
     insert_id = str(given)
     if not _INSERT_ID.fullmatch(insert_id):
-        raise Unacceptable("an insert_id has 1 to 64 characters of A-Z, a-z, 0-9, _ and -", "insert_id")
+        raise Unacceptable(f"an insert_id has 1 to {MAX_INSERT_ID} characters of A-Z, a-z, 0-9, _ and -", "insert_id")
     return insert_id
 
 

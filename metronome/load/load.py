@@ -92,6 +92,7 @@ def load_file(
     *,
     url: str,
     home: Path,
+    key: str = "",
     form: str = "auto",
     app: str = "",
     batch: int = 500,
@@ -109,7 +110,7 @@ def load_file(
             if restart:
                 note.forget()
             kept = Kept(unreadable or Path(f"{source.name}.unreadable"), note)
-            loading = Loading(source, Reading(form, app, source), url, note, kept)
+            loading = Loading(source, Reading(form, app, source), url, key, note, kept)
             loading.run(max(1, batch))
             return loading.report
     except Damaged as error:
@@ -194,11 +195,12 @@ class Reading:
 class Loading:
     """One run over one file."""
 
-    def __init__(self, source: LogFile, reading: Reading, url: str, note: Note, kept: Kept) -> None:
+    def __init__(self, source: LogFile, reading: Reading, url: str, key: str, note: Note, kept: Kept) -> None:
         self.report = Report(source.name, before=note.line, kept_in=kept.path)
         self._source = source
         self._reading = reading
         self._url = url + "/tick?receipt=full"
+        self._key = key
         self._note = note
         self._kept = kept
         self._answered = False
@@ -263,7 +265,7 @@ class Loading:
         started, wait_s = time.monotonic(), 1.0
         while True:
             try:
-                receipt = client.post(self._url, body, "application/x-ndjson")
+                receipt = client.post(self._url, body, "application/x-ndjson", key=self._key)
             except StoreUnavailable as error:
                 patience_s = PATIENCE_S if self._answered else PATIENCE_FIRST_S
                 # A busy gateway says when to come back; one that is away says nothing, so try soon, then less often.

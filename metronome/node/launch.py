@@ -292,7 +292,8 @@ def _hand_over(launch: Launch) -> None:
 def password(launch: Launch) -> str:
     """The password of the user elastic, made on first start and put into the node's keystore."""
     file = launch.node / "password"
-    if not file.exists():
+    # An empty one is what a full disk left of the last attempt.
+    if not file.exists() or not file.read_text().strip():
         with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
             out.write(secrets.token_urlsafe(24))
         (launch.node / "config" / "elasticsearch.keystore").unlink(missing_ok=True)

@@ -59,6 +59,7 @@ from metronome.query.question import (
     Sum,
     Unique,
     Values,
+    of_app,
 )
 from metronome.query.search import Search
 from metronome.settings import Settings
@@ -120,5 +121,6 @@ __all__ = [
     "Values",
     "answers",
     "ask",
+    "of_app",
     "open_door",
 ]

@@ -11,11 +11,11 @@ question who answers it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 from metronome.periods import Every, Period
-from metronome.query.condition import PEOPLE, Condition
+from metronome.query.condition import PEOPLE, All, Condition, Is
 
 
 @dataclass(frozen=True)
@@ -134,3 +134,13 @@ def fields_of(question: Question) -> tuple[str, ...]:
         names.append(question.measure.field)
     names += [grouping.field for grouping in question.by if not isinstance(grouping, Every)]
     return tuple(dict.fromkeys(name for name in names if name != "@timestamp"))
+
+
+Asked = TypeVar("Asked")
+
+
+def of_app(question: Asked, app: str) -> Asked:
+    """The same question about the events of one application. Every kind of question has a `where`."""
+    asked: Any = question
+    narrowed: Asked = replace(asked, where=All(asked.where, Is("app", app)))
+    return narrowed

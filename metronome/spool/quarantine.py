@@ -1,24 +1,35 @@
 """What Elasticsearch refused for good: the bytes as they were sent, with the reason. Nothing is dropped.
 
+The file may be damaged, or its disk full or read-only; neither keeps a worker or the drain from starting. A damaged
+file is moved aside as `quarantine.db.damaged-<time>` and a new one is made. As long as none can be written, `add`
+raises, and the events stay with their sender.
+
 `metronome quarantine list` shows them, `metronome quarantine replay` spools them again. A replay is safe to repeat:
 ids were fixed at intake, so what is indexed meanwhile answers 409.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from metronome.spool.files import make_folder, transaction
+from metronome.files import Identity, identity
+from metronome.spool.files import damaged_ending, error_code, is_damage, make_folder, move_aside, transaction
 from metronome.spool.spool import Spool
+
+log = logging.getLogger("metronome.spool")
+
+NAME = "quarantine.db"
 
 #: Rows read at one time, and events in one spooled row of a replay.
 _PAGE = 500
@@ -65,7 +76,7 @@ class Refusal(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Refused:
+class Quarantined:
     """One document in quarantine. A damaged one has no action: its `id` is the spool file and row it was in."""
 
     number: int
@@ -80,15 +91,16 @@ class Refused:
 
 
 class Quarantine:
-    """One SQLite file beside the spools; safe across threads and processes."""
+    """One SQLite file beside the spools; safe across threads and processes.
+
+    It is opened when it is needed. Every method raises sqlite3.Error where the file can't be used.
+    """
 
     def __init__(self, folder: Path) -> None:
-        make_folder(folder)
+        self._path = folder / NAME
         self._lock = threading.Lock()
-        self._db = sqlite3.connect(folder / "quarantine.db", isolation_level=None, check_same_thread=False, timeout=10)
-        self._db.execute("pragma journal_mode = wal")
-        self._db.execute("pragma synchronous = full")
-        self._db.execute(_SCHEMA)
+        self._db: sqlite3.Connection | None = None
+        self._identity: Identity | None = None
 
     def add(self, refusals: list[Refusal]) -> None:
         """Keep each; on disk when this returns. One that is here already gets the newer reason."""
@@ -96,14 +108,11 @@ class Quarantine:
         rows = []
         for action, source, status, kind, reason in refusals:
             rows.append((now, *_target(action), status, kind, reason[:2000], action, source))
-        with self._lock, transaction(self._db):
-            self._db.executemany(_INSERT, rows)
+        self._insert(rows)
 
     def add_damaged(self, place: str, body: bytes, reason: str) -> None:
         """Keep what a spooled request has become; `place` is its file and row, so that it is kept only once."""
-        row = (time.time_ns() // 1_000_000, "", place, 0, "damaged", reason, b"", body)
-        with self._lock, transaction(self._db):
-            self._db.execute(_INSERT, row)
+        self._insert([(time.time_ns() // 1_000_000, "", place, 0, "damaged", reason, b"", body)])
 
     def add_unaccepted(self, events: Iterable[tuple[bytes, str]]) -> None:
         """Keep what intake couldn't take of a request, as (bytes as they were posted, reason); on disk on return.
@@ -115,30 +124,120 @@ class Quarantine:
         for body, reason in events:
             name = f"posted-{hashlib.blake2b(body, digest_size=16).hexdigest()}"
             rows.append((now, "", name, 422, UNACCEPTED, reason[:2000], b"", body))
-        with self._lock, transaction(self._db):
-            self._db.executemany(_INSERT, rows)
+        self._insert(rows)
 
     def count(self) -> int:
-        with self._lock:
-            return int(self._db.execute("select count(*) from refused").fetchone()[0])
+        with self._open() as db:
+            return int(db.execute("select count(*) from refused").fetchone()[0])
 
-    def list(self, *, reason: str = "", since_ms: int = 0) -> Iterator[Refused]:
+    def list(self, *, reason: str = "", since_ms: int = 0) -> Iterator[Quarantined]:
         """Those there are now, oldest first; `reason` is a part of the kind or the reason, any case."""
-        with self._lock:
-            last, newest = 0, self._db.execute("select coalesce(max(id), 0) from refused").fetchone()[0]
+        with self._open() as db:
+            last, newest = 0, db.execute("select coalesce(max(id), 0) from refused").fetchone()[0]
         while last < newest:
-            with self._lock:
-                rows = self._db.execute(_SELECT, (last, newest, since_ms, reason, _PAGE)).fetchall()
+            with self._open() as db:
+                rows = db.execute(_SELECT, (last, newest, since_ms, reason, _PAGE)).fetchall()
             for row in rows:
-                yield Refused(*row)
+                yield Quarantined(*row)
             last = rows[-1][0] if rows else newest
 
     def remove(self, numbers: Iterable[int]) -> None:
-        with self._lock, transaction(self._db):
-            self._db.executemany("delete from refused where id = ?", [(number,) for number in numbers])
+        with self._open() as db, transaction(db):
+            db.executemany("delete from refused where id = ?", [(number,) for number in numbers])
+
+    def mend(self) -> None:
+        """Move the file aside if it is damaged, though nothing is to be kept or read just now.
+
+        A connection of its own looks, since an open one may have the damaged page in memory as it was.
+        """
+        try:
+            _look(self._path, "select 1 from refused limit 1")
+        except sqlite3.DatabaseError as error:
+            if is_damage(error) and error_code(error) != sqlite3.SQLITE_ERROR:  # that one: its table isn't made yet
+                with self._lock:
+                    self._set_aside(error)
 
     def close(self) -> None:
-        self._db.close()
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+    def _insert(self, rows: Sequence[tuple[object, ...]]) -> None:
+        """In a second file if the first turns out to be damaged, or was removed meanwhile."""
+        for again in (True, False):
+            try:
+                with self._open() as db, transaction(db):
+                    db.executemany(_INSERT, rows)
+            except sqlite3.DatabaseError as error:
+                if not (again and is_damage(error)):
+                    raise
+            else:
+                if identity(self._path) == self._identity:
+                    return
+        raise sqlite3.OperationalError("its file is being removed")
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        """The open database. One that turns out to be damaged inside is moved aside; the next call makes a new one."""
+        with self._lock:
+            if self._db is not None and identity(self._path) != self._identity:
+                self.close()
+            self._db = self._db or self._connect_anyway()
+            try:
+                yield self._db
+            except sqlite3.DatabaseError as error:
+                if is_damage(error):
+                    self._set_aside(error)
+                raise
+
+    def _connect_anyway(self) -> sqlite3.Connection:
+        try:
+            return self._connect()
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+            self._set_aside(error)
+            return self._connect()
+
+    def _connect(self) -> sqlite3.Connection:
+        with contextlib.suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=10)
+        try:
+            db.execute("pragma journal_mode = wal")
+            db.execute("pragma synchronous = full")
+            db.execute(_SCHEMA)
+        except sqlite3.Error:
+            db.close()
+            raise
+        self._identity = identity(self._path)
+        return db
+
+    def _set_aside(self, error: Exception) -> None:
+        self.close()
+        with contextlib.suppress(OSError):
+            kept = move_aside(self._path, NAME + damaged_ending())
+            log.error("the quarantine is damaged; it was moved aside", extra={"file": kept.name, "problem": str(error)})
+
+
+def quarantined(folder: Path) -> int | None:
+    """How many events are in quarantine; None where that can't be read. Only looks, and makes no file."""
+    try:
+        found = _look(folder / NAME, "select count(*) from refused")
+    except sqlite3.Error:
+        return None
+    return int(found[0]) if found else 0
+
+
+def _look(path: Path, question: str) -> Any:
+    """The first row of an answer; None where there is none, or no file."""
+    if not path.exists():
+        return None
+    # Read-only: a file that was removed just now isn't made again. Without a log beside it, the file holds everything,
+    # and SQLite is told not to make the two files by which processes share one.
+    mode = "mode=ro" if path.with_name(f"{NAME}-wal").exists() else "mode=ro&immutable=1"
+    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=1)) as db:
+        return db.execute(question).fetchone()
 
 
 def _target(action: bytes) -> tuple[str, str]:
@@ -151,6 +250,7 @@ def replay(folder: Path, *, reason: str = "", since_ms: int = 0) -> tuple[int, i
 
     In this order, so that a crash in between sends an event twice rather than never.
     """
+    make_folder(folder)
     quarantine = Quarantine(folder)
     spool = Spool(folder, role="replay")
     done = damaged = 0

@@ -1,19 +1,35 @@
-"""The reading end of the spool (see spool.py): rows in order, what of a damaged file can still be read, what waits."""
+"""The reading end of the spool (see spool.py): rows in order, what is wrong with a file, what waits.
+
+Every answer of a file is doubted, since a disk may have changed it. A row whose bytes changed is told by `intact`.
+Everything else that can't be so, such as ids that don't rise or a table that isn't there, is `Damaged`; then
+rescue.py saves what can be saved. A read ends in any case: ids rise, and none is above the last one given.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import sqlite3
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
-from metronome.spool.files import error_code, last_id, slot_and_number, transaction
+from metronome.files import identity
+from metronome.spool.files import BESIDE, is_damage, slot_and_number, transaction
+
+#: The largest row there can be. A damaged length above it isn't believed, and no memory is taken for it.
+MAX_ROW_BYTES = 256 * 2**20
 
 _SELECT = "select id, received_ms, events, crc, body from request"
 
-_TAKE = "update tally set requests = requests - ?, events = events - ?"
+# A tally that a disk has changed is mended once the file is empty; till then it holds nothing up.
+_TAKE = "update tally set requests = max(0, ifnull(requests, 0) - ?), events = max(0, ifnull(events, 0) - ?)"
+
+
+class Damaged(Exception):
+    """A spool file can't be read on: its own bytes are wrong, in other places than one row's."""
 
 
 @dataclass(frozen=True)
@@ -31,91 +47,141 @@ class Reader:
     """The reading end of one spool file: rows in order, past what was read before. Used by the drain, and to look."""
 
     def __init__(self, path: Path) -> None:
+        """Raises Damaged, or sqlite3.Error where there is no such file."""
         self.path = path
         self.position = 0
         # `rw`, so that looking at a file that was just removed doesn't make it anew.
         self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=10)
-        # Deletions needn't survive a crash (see Operation above), so they cost no fsync.
-        self._db.execute("pragma synchronous = normal")
-        self._db.execute("pragma secure_delete = off")
+        self._identity = identity(path)
+        self._db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_ROW_BYTES)
+        # A damaged row may claim to hold text that is none.
+        self._db.text_factory = bytes
+        try:
+            with self._doubting():
+                # Deletions needn't survive a crash (spool.py, Operation), so they cost no fsync.
+                self._db.execute("pragma synchronous = normal")
+                self._db.execute("pragma secure_delete = off")
+        except (sqlite3.Error, Damaged):
+            self._db.close()
+            raise
 
     def rows(self, max_bytes: int) -> list[Row]:
         """Rows past the position, up to about `max_bytes` of bodies; the position moves past the last of them.
 
-        The query is closed when this returns: a reader that stands on a row would keep the write-ahead log from
-        being copied back.
+        Raises Damaged, and then the position stays. The query is closed when this returns: a reader that stands on a
+        row would keep the write-ahead log from being copied back.
         """
-        if not self._is_made():
-            return []
         found: list[Row] = []
-        size = 0
-        cursor = self._db.cursor()
-        try:
-            for values in cursor.execute(f"{_SELECT} where id > ? order by id", (self.position,)):
-                found.append(_row(values))
-                self.position = found[-1].id
-                size += len(found[-1].body)
+        size, position = 0, self.position
+        with self._doubting(), self._snapshot():
+            if not self._is_made():
+                return []
+            newest = self._db.execute("select last_id from tally").fetchone()[0]
+            for values in self._db.execute(f"{_SELECT} where id > ? order by id", (position,)):
+                row = _row(values)
+                if not position < row.id <= newest:
+                    raise Damaged(f"id {row.id} comes after {position}, and the last one given is {newest}")
+                found.append(row)
+                position = row.id
+                size += len(row.body)
                 if size >= max_bytes:
                     break
-        except sqlite3.DatabaseError as error:
-            if error_code(error) != sqlite3.SQLITE_CORRUPT:
-                raise
-            found += self._row_past_damage()
-        finally:
-            cursor.close()
+        self.position = position
         return found
 
-    def _row_past_damage(self) -> list[Row]:
-        """The next row, looked up by its id: a scan stops at a damaged page, but most rows stand on others."""
-        while self.position < last_id(self._db):
-            self.position += 1
-            try:
-                values = self._db.execute(f"{_SELECT} where id = ?", (self.position,)).fetchone()
-            except sqlite3.DatabaseError:
-                return [Row(self.position, 0, 0, b"", intact=False)]
-            if values is not None:
-                return [_row(values)]
-        return []
-
     def pending(self) -> tuple[int, int, int | None]:
-        """(requests, events, oldest `received_ms` or None) of what the file still holds."""
-        if not self._is_made():
-            return 0, 0, None
-        requests, events = self._db.execute("select requests, events from tally").fetchone()
-        oldest = self._db.execute("select received_ms from request order by id limit 1").fetchone()
-        return requests, events, oldest[0] if oldest else None
+        """(requests, events, oldest `received_ms` or None) of what the file still holds; raises Damaged."""
+        with self._doubting():
+            if not self._is_made():
+                return 0, 0, None
+            requests, events = self._db.execute("select requests, events from tally").fetchone()
+            oldest = self._db.execute("select received_ms from request order by id limit 1").fetchone()
+        if not isinstance(requests, int) or not isinstance(events, int):
+            raise Damaged("its tally is no number")
+        return max(0, requests), max(0, events), oldest[0] if oldest and _is_count(oldest[0]) else None
 
     def is_empty(self) -> bool:
-        """Whether it holds no row; asks the rows themselves, since what looks empty is removed."""
-        return not self._is_made() or self._db.execute("select 1 from request limit 1").fetchone() is None
+        """Whether it holds no row; asks the rows themselves, since what looks empty is removed. Raises Damaged."""
+        with self._doubting():
+            return not self._is_made() or self._db.execute("select 1 from request limit 1").fetchone() is None
+
+    def is_in_place(self) -> bool:
+        """Whether its path still leads to the file that is read."""
+        return self._identity is not None and self._identity == identity(self.path)
 
     def delete(self, rows: list[Row]) -> None:
-        """Forget settled rows. What a damaged page won't let go stays; it would be a duplicate if sent again."""
-        try:
-            self._delete(rows)
-        except sqlite3.DatabaseError as error:
-            if error_code(error) != sqlite3.SQLITE_CORRUPT:
-                raise
-            for row in rows:
-                with contextlib.suppress(sqlite3.DatabaseError):
-                    self._delete([row])
-
-    def _delete(self, rows: list[Row]) -> None:
-        with transaction(self._db):
-            self._db.executemany("delete from request where id = ?", [(row.id,) for row in rows])
+        """Forget settled rows; raises Damaged."""
+        with self._doubting(), transaction(self._db):
+            numbers = [(row.id,) for row in rows]
+            found = self._db.executemany("delete from request where id = ?", numbers).rowcount
+            if found < len(rows):
+                raise Damaged(f"{len(rows) - found} rows that were read can't be found by their ids")
             self._db.execute(_TAKE, (len(rows), sum(row.events for row in rows)))
 
+    def read_again_what_is_left(self) -> None:
+        """Go back to the start if rows are left behind the position, and mend the tally of a file without any.
+
+        For a file of which every row that came is settled. A damaged id or tally can hide rows or invent some.
+        """
+        with self._doubting():
+            if not self._is_made():
+                return
+            first = self._db.execute("select id from request order by id limit 1").fetchone()
+            if first is not None and first[0] < 1:
+                raise Damaged(f"a row has the id {first[0]}")
+            if first is not None and first[0] <= self.position:
+                self.position = 0
+            elif first is None and self._db.execute("select 1 from tally where requests or events").fetchone():
+                with transaction(self._db):
+                    self._db.execute(
+                        "update tally set requests = 0, events = 0 where not exists (select 1 from request)"
+                    )
+
+    @contextlib.contextmanager
+    def _snapshot(self) -> Iterator[None]:
+        """All that is read inside is of one moment, so that no row is newer than the last id."""
+        self._db.execute("begin")
+        try:
+            yield
+        finally:
+            if self._db.in_transaction:
+                self._db.execute("rollback")
+
+    @contextlib.contextmanager
+    def _doubting(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.DatabaseError, TypeError) as error:
+            if isinstance(error, sqlite3.DatabaseError) and not is_damage(error):
+                raise
+            raise Damaged(str(error)) from error
+
     def _is_made(self) -> bool:
-        """Whether its writer has got as far as making the tables."""
-        return self._db.execute("select 1 from sqlite_schema where name = 'tally'").fetchone() is not None
+        """Whether its writer has got as far as making the tables, which come both at once."""
+        names = {row[0] for row in self._db.execute("select name from sqlite_schema")}
+        if names and not names >= {b"request", b"tally"}:
+            raise Damaged("its tables have other names")
+        return bool(names)
 
     def close(self) -> None:
         self._db.close()
 
 
-def _row(values: tuple[int, int, int, int, bytes]) -> Row:
+def _row(values: tuple[Any, Any, Any, Any, Any]) -> Row:
+    """A row of values of any type, as a damaged header may have them: what counts is the body and its checksum."""
     number, received_ms, events, crc, body = values
-    return Row(number, received_ms, events, body, zlib.crc32(body) == crc)
+    if not isinstance(number, int):
+        raise Damaged("a row has no number")
+    if not isinstance(body, bytes):
+        return Row(number, 0, 0, repr(body).encode(), intact=False)
+    if not _is_count(events):
+        events = body.count(b"\n") // 2
+    received_ms = received_ms if _is_count(received_ms) else 0
+    return Row(number, received_ms, events, body, intact=zlib.crc32(body) == crc)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and 0 <= value < 2**53
 
 
 def left_behind(files: list[Path]) -> list[Path]:
@@ -125,5 +191,5 @@ def left_behind(files: list[Path]) -> list[Path]:
 
 def remove_file(path: Path) -> None:
     """Remove an empty spool file and what SQLite keeps beside it."""
-    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
-        path.with_name(name).unlink(missing_ok=True)
+    for beside in reversed(BESIDE):
+        path.with_name(path.name + beside).unlink(missing_ok=True)

@@ -7,13 +7,20 @@ Constraints
     - Bytes go in ready for `_bulk` (action line, source line, ...) and come out unchanged: the drain never parses.
     - A failed write leaves its file behind for good. After a failed fsync the kernel may have dropped dirty pages
       and report success the next time, so the writer goes on in a new file; the drain still empties the old one.
+    - A file that was removed or renamed under its writer holds nothing that was promised: SQLite writes on into a file
+      without a name, so the writer looks after each commit whether the path still leads there. If not, it makes the
+      folder and a file again, and commits there before it answers.
+    - Some of the disk is left to others: below METRONOME_DISK_RESERVE_BYTES nothing is taken.
 
 Format
     spool/
       web-0.lock            flock held by the worker process that writes slot 0; a dead worker's lock is free again
       web-0.1.db            SQLite, WAL, synchronous=FULL; a new number after a failed write
       drain.lock            flock held by the one drain that ships
+      drain.json            what the drain says of itself (see status.py)
       quarantine.db         what Elasticsearch refused for good, with its reason (see quarantine.py)
+      held/<index>/         a spool of role `held` for each index that can't take its events now (see held.py)
+      *.broken, *.damaged-* damaged files that are being, or were, rescued (see rescue.py)
 
     request(id, received_ms, events, crc, body)
       one row a request. Ids never come back, so a reader's position (the last id it read) stays true after rows
@@ -23,11 +30,11 @@ Format
 
 Operation
     One writer per file, any number of readers. The drain reads rows past its position, ships them, and deletes
-    shipped rows now and then in a transaction without fsync: if a crash brings them back they are sent once more
-    and Elasticsearch answers 409 to each, since `_id` was fixed at intake. Deleting frees pages inside the file without
-    overwriting them (some builds of SQLite would); new rows reuse them, so a file stays as large as
-    its largest backlog, and `max_page_count` bounds it. A file that was left behind is removed by the drain once it is
-    empty; its number is never used again.
+    shipped rows now and then in a transaction without fsync. A crash may bring such rows back; they are sent once
+    more, and Elasticsearch answers 409 to each, since `_id` was fixed at intake.
+    Deleting frees pages inside the file and doesn't overwrite them (some builds of SQLite would). New rows reuse
+    these pages, so a file stays as large as its largest backlog, and `max_page_count` bounds it. The drain removes a
+    file that was left behind once it is empty; the file's number is never used again.
 """
 
 from __future__ import annotations
@@ -41,8 +48,17 @@ import time
 import zlib
 from pathlib import Path
 
-from metronome.errors import SpoolFull, SpoolUnavailable
-from metronome.spool.files import error_code, last_id, make_folder, slot_and_number, spool_files, take_slot, transaction
+from metronome.errors import SetupError, SpoolFull, SpoolUnavailable
+from metronome.files import identity
+from metronome.spool.files import (
+    error_code,
+    last_id,
+    make_folder,
+    slot_and_number,
+    spool_files,
+    take_slot,
+    transaction,
+)
 
 log = logging.getLogger("metronome.spool")
 
@@ -83,28 +99,37 @@ class _Ticket:
         self.row = row
         self.done = False
         self.failure: Exception | None = None
-        #: Released once it is done, or once it is this thread's turn to commit.
+        #: Its thread waits for this: released once the row is done, or once the thread is to commit for the others.
         self.turn = threading.Lock()
         self.turn.acquire()
+
+
+class _Gone(Exception):
+    """The file that was written isn't where it was any more."""
 
 
 class Spool:
     """The writing end: one per worker process, opened after the fork, safe to use from many threads."""
 
-    def __init__(self, folder: Path, *, role: str = "web", max_bytes: int = 8 * 2**30) -> None:
+    def __init__(self, folder: Path, *, role: str = "web", max_bytes: int = 8 * 2**30, reserve_bytes: int = 0) -> None:
         self.folder = folder
+        self.role = role
         self.max_bytes = max_bytes
+        self.reserve_bytes = reserve_bytes
         make_folder(folder)
         self.slot, self._lock = take_slot(folder, role)
         self._queue_lock = threading.Lock()
-        #: Who waits for the next commit; the first of them makes it. Whether one is being made just now.
+        #: Requests that wait for the next commit; the thread of the first one makes it.
         self._waiting: list[_Ticket] = []
+        #: Whether a commit is being made just now.
         self._committing = False
         self._file_lock = threading.Lock()
         self._pid = os.getpid()
         self._db: sqlite3.Connection | None = None
+        #: Which files the database and its log are; compared with what their paths lead to.
+        self._identity: tuple[object, object] = (None, None)
         self._path, self._number = self._newest()
-        #: Whether the file may hold rows: one without any needn't be left behind.
+        #: Whether the file may hold rows. A file without any needn't be left behind.
         self._used = self._path.exists()
         self.commits = 0
         #: True from a failed write until one succeeds again.
@@ -116,15 +141,16 @@ class Spool:
             log.warning("the spool can't be opened; ticks are refused until it can", extra={"problem": error.message})
             self.failing = True
 
-    def append(self, body: bytes, events: int) -> None:
+    def append(self, body: bytes, events: int, *, since_ms: int = 0) -> None:
         """Put one request's bulk-ready bytes on disk; returns once they are fsynced.
 
-        Raises SpoolFull or SpoolUnavailable; then nothing is promised, though a failed fsync may still have
-        reached the disk (sending such a request again is harmless: its ids are the same).
+        `since_ms` says when they were received, if that wasn't now. Raises SpoolFull or SpoolUnavailable; then
+        nothing is promised, though a failed fsync may still have reached the disk (sending such a request again is
+        harmless: its ids are the same).
         """
         if os.getpid() != self._pid:
             raise RuntimeError("a spool belongs to the process that opened it; open another after a fork")
-        ticket = _Ticket((time.time_ns() // 1_000_000, events, zlib.crc32(body), body))
+        ticket = _Ticket((since_ms or time.time_ns() // 1_000_000, events, zlib.crc32(body), body))
         with self._queue_lock:
             self._waiting.append(ticket)
             mine, self._committing = not self._committing, True
@@ -137,7 +163,7 @@ class Spool:
 
     def is_writable(self) -> bool:
         """Whether the next `append` has a chance. After a failure this tries it, so that it heals without traffic."""
-        if self.failing:
+        if self.failing or not self._is_in_place():
             with self._file_lock:
                 try:
                     self._probe()
@@ -181,6 +207,16 @@ class Spool:
         return failure
 
     def _write(self, rows: list[tuple[int, int, int, bytes]]) -> None:
+        """Commit rows to a file that can be reached afterwards."""
+        self._check_room(sum(len(row[3]) for row in rows))
+        self._commit(rows)
+        if not self._is_in_place():
+            self._start_over()
+            self._commit(rows)
+            if not self._is_in_place():
+                raise _Gone("its files are being removed")
+
+    def _commit(self, rows: list[tuple[int, int, int, bytes]]) -> None:
         db = self._connect()
         with transaction(db):
             last = last_id(db)
@@ -191,6 +227,9 @@ class Spool:
 
     def _probe(self) -> None:
         """A row put in and taken out in one transaction: needs room and an fsync, leaves nothing."""
+        self._check_room(PROBE_BYTES)
+        if not self._is_in_place():
+            self._start_over()
         db = self._connect()
         with transaction(db):
             number = last_id(db) + 1
@@ -199,25 +238,64 @@ class Spool:
 
     def _after_failure(self, error: Exception) -> Exception:
         """Leave the file if it can't be trusted any more, and say what the callers get."""
+        if isinstance(error, SpoolFull):
+            return error
         if error_code(error) == sqlite3.SQLITE_FULL:
             text = "the spool is full: Elasticsearch has been away or slow for long; send this again later"
             return SpoolFull(text, retry_after_s=30)
         self._leave()
         if isinstance(error, SpoolUnavailable):
             return error
-        log.warning("the spool can't be written", extra={"problem": str(error), "file": self._path.name})
+        log.warning("the spool can't be written", extra={"problem": str(error), **self._named()})
         return SpoolUnavailable(f"the spool can't be written ({error}); send this again later")
 
     def _leave(self) -> None:
         """Close the file; the next write opens another, unless this one never held a row."""
-        if self._db is not None:
-            with contextlib.suppress(sqlite3.Error):
-                self._db.close()
-            self._db = None
+        self._close_file()
         if self._used:
             self._number += 1
             self._path = self.folder / f"{self.slot}.{self._number}.db"
             self._used = False
+
+    def _close_file(self) -> None:
+        if self._db is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.close()
+            self._db = None
+
+    def _check_room(self, size: int) -> None:
+        try:
+            disk = os.statvfs(self.folder)
+        except OSError:
+            return  # without a folder; it is made again when it is written to
+        if disk.f_bavail * disk.f_frsize < self.reserve_bytes + size:
+            text = f"the disk has less than {self.reserve_bytes >> 20} MB left (METRONOME_DISK_RESERVE_BYTES)"
+            raise SpoolFull(f"{text}; send this again later", retry_after_s=30)
+
+    def _is_in_place(self) -> bool:
+        """Whether the paths of database and log still lead to the files that are written."""
+        return self._db is None or self._identity == self._found()
+
+    def _found(self) -> tuple[object, object]:
+        return identity(self._path), identity(self._path.with_name(self._path.name + "-wal"))
+
+    def _start_over(self) -> None:
+        """Go on in another file after this one was removed or renamed, and its folder perhaps with it."""
+        log.error("a spool file was removed or renamed while it was written; another is used", extra=self._named())
+        self._close_file()
+        try:
+            make_folder(self.folder)
+            if not self._lock.is_in_place():
+                self._lock.release()
+                self.slot, self._lock = take_slot(self.folder, self.role)
+        except SetupError as error:
+            raise SpoolUnavailable(f"the spool can't be written ({error.message}); send this again later") from error
+        self._number = max(self._number, self._newest()[1]) + 1
+        self._path = self.folder / f"{self.slot}.{self._number}.db"
+        self._used = False
+
+    def _named(self) -> dict[str, str]:
+        return {"file": self._path.name}
 
     def _newest(self) -> tuple[Path, int]:
         named = map(slot_and_number, spool_files(self.folder))
@@ -229,10 +307,11 @@ class Spool:
         while self._db is None:
             try:
                 self._db = _open_for_writing(self._path, self.max_bytes)
+                self._identity = self._found()
             except sqlite3.Error as error:
                 if not self._used:
                     raise SpoolUnavailable(f"the spool can't be opened ({error}); send this again later") from error
-                log.warning("a spool file can't be written on", extra={"problem": str(error), "file": self._path.name})
+                log.warning("a spool file can't be written on", extra={"problem": str(error), **self._named()})
                 self._leave()
         return self._db
 
@@ -246,7 +325,7 @@ def _open_for_writing(path: Path, max_bytes: int) -> sqlite3.Connection:
         db.execute("pragma secure_delete = off")
         db.execute(f"pragma wal_autocheckpoint = {CHECKPOINT_PAGES}")
         db.execute(f"pragma max_page_count = {max(8, max_bytes // PAGE_BYTES)}")
-        # What the last writer's failed fsync may not have brought to disk is written anew before anything is added.
+        # The last writer's fsync may have failed: what stands in its log is written anew before anything is added.
         busy, _, _ = db.execute("pragma wal_checkpoint(truncate)").fetchone()
         if busy:
             raise sqlite3.OperationalError("its write-ahead log is in use")

@@ -13,7 +13,11 @@ from typing import Any
 
 from metronome.files import replace_file
 from metronome.spool.files import spool_files
-from metronome.spool.reader import Reader
+from metronome.spool.held import held_folders
+from metronome.spool.reader import Damaged, Reader
+
+#: A drain that wasn't heard of for so long doesn't run. It gives word once a second.
+SILENT_S = 10
 
 
 @dataclass(frozen=True)
@@ -26,13 +30,29 @@ class Backlog:
 
 
 def backlog(folder: Path) -> Backlog:
+    """All that waits: in the workers' spools, and apart from them for indices that can't take it now."""
+    parts = [_waiting(folder), *held(folder).values()]
+    return Backlog(
+        sum(part.requests for part in parts),
+        sum(part.events for part in parts),
+        max(part.age_s for part in parts),
+    )
+
+
+def held(folder: Path) -> dict[str, Backlog]:
+    """What waits apart, by index: events of indices that can't take them now."""
+    found = {index: _waiting(place) for index, place in held_folders(folder).items()}
+    return {index: part for index, part in found.items() if part.requests}
+
+
+def _waiting(folder: Path) -> Backlog:
     requests = events = 0
     oldest: int | None = None
     for path in spool_files(folder):
         try:
             with contextlib.closing(Reader(path)) as reader:
                 more, more_events, since = reader.pending()
-        except sqlite3.Error:
+        except (sqlite3.Error, Damaged):
             # Just removed, or damaged: the drain's log says which.
             continue
         requests, events = requests + more, events + more_events
@@ -46,15 +66,21 @@ def drain_status(folder: Path) -> dict[str, Any]:
     """How the drain stands: `running` (and heard of in the last ten seconds), `trouble` or an empty text."""
     try:
         status: dict[str, Any] = json.loads((folder / "drain.json").read_text())
-    except (OSError, ValueError):
+        # Not the wall clock, which may be set: this one runs evenly, for all processes of a host.
+        silent_s = time.monotonic() - float(status["monotonic"])
+        return {**status, "running": bool(status["running"]) and 0 <= silent_s <= SILENT_S}
+    except (OSError, ValueError, TypeError, KeyError):
         return {"running": False, "trouble": "no drain has run here"}
-    if time.time() - status["at"] > 10:
-        status["running"] = False
-    return status
 
 
-def write_drain_status(folder: Path, *, now: float, running: bool, trouble: str) -> None:
+def write_drain_status(folder: Path, *, running: bool, trouble: str) -> None:
     """Leave word for `drain_status`. A full disk must not stop the one who empties it: then nothing is written."""
-    status = {"at": now, "pid": os.getpid(), "running": running, "trouble": trouble}
+    status = {
+        "at": time.time(),
+        "monotonic": time.monotonic(),
+        "pid": os.getpid(),
+        "running": running,
+        "trouble": trouble,
+    }
     with contextlib.suppress(OSError):
         replace_file(folder / "drain.json", json.dumps(status))

@@ -15,7 +15,7 @@ tests/test_mapping.py):
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 from elasticsearch_dsl import Boolean, Date, Document, Double, Index, Keyword, Long, Mapping
 from elasticsearch_dsl.field import Field as DslField
@@ -75,13 +75,6 @@ class UsageEvent(Document):
 
     class Meta:
         mapping = event_mapping(FIELDS)
-
-
-class Template(NamedTuple):
-    """A composable index template: its name in Elasticsearch, and its body as JSON."""
-
-    name: str
-    body: dict[str, Any]
 
 
 def composable(document: type[Document], pattern: str, priority: int, settings: dict[str, Any]) -> dict[str, Any]:

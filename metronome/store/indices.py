@@ -10,43 +10,52 @@ from elasticsearch import Elasticsearch
 
 from metronome.errors import SetupError
 from metronome.settings import Settings
+from metronome.store import documents, records
 from metronome.store.client import our_errors
-from metronome.store.documents import Template, template
-from metronome.store.names import template_name
+from metronome.store.names import record_template_name, template_name
 
 
-def templates(settings: Settings) -> list[Template]:
-    """Every index template that this installation needs."""
-    events = template(settings.index_prefix, settings.shards, settings.refresh_s)
-    return [Template(template_name(settings), events)]
+def event_template(settings: Settings) -> dict[str, Any]:
+    return documents.template(settings.index_prefix, settings.shards, settings.refresh_s)
+
+
+def templates(settings: Settings) -> dict[str, dict[str, Any]]:
+    """Every template of an installation, by its name: that of the events first, then one for each kind of records."""
+    found = {template_name(settings): event_template(settings)}
+    for kind in records.KINDS:
+        found[record_template_name(settings, kind)] = records.template(settings, kind)
+    return found
 
 
 def install(client: Elasticsearch, settings: Settings) -> bool:
-    """Put each index template that is missing or another; says whether one was put.
+    """Put each template that is missing or another; says whether any was put.
 
     Raises SetupError where another template of the same priority claims the same indices.
     """
-    put = [_install(client, wanted) for wanted in templates(settings)]
-    return any(put)
+    missing = outdated(client, settings)
+    for name in missing:
+        _put(client, name, templates(settings)[name])
+    return bool(missing)
 
 
-def _install(client: Elasticsearch, wanted: Template) -> bool:
-    if _installed(client, wanted.name) == wanted.body:
-        return False
-    body = _as_arguments(wanted.body)
+def outdated(client: Elasticsearch, settings: Settings) -> list[str]:
+    """Names of the templates that aren't in Elasticsearch as these settings would have them."""
+    return [name for name, body in templates(settings).items() if _installed(client, name) != body]
+
+
+def _put(client: Elasticsearch, name: str, body: dict[str, Any]) -> None:
     with our_errors():
-        response = client.options(ignore_status=400).indices.put_index_template(name=wanted.name, **body)
+        response = client.options(ignore_status=400).indices.put_index_template(name=name, **_as_arguments(body))
     if response.meta.status == 400:
         raise SetupError(
-            f"the index template {wanted.name!r} can't be installed: {response['error']['reason']}; remove the other "
+            f"the index template {name!r} can't be installed: {response['error']['reason']}; remove the other "
             "template or give it another priority than ours, or set METRONOME_INDEX_PREFIX"
         )
-    return True
 
 
 def is_current(client: Elasticsearch, settings: Settings) -> bool:
     """Whether the templates in Elasticsearch are those of these settings."""
-    return all(_installed(client, wanted.name) == wanted.body for wanted in templates(settings))
+    return not outdated(client, settings)
 
 
 def _installed(client: Elasticsearch, name: str) -> dict[str, Any] | None:
@@ -67,8 +76,8 @@ def write_files(folder: Path, settings: Settings) -> list[Path]:
     """Write each template as JSON, ready for `PUT _index_template/…`, and give the paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for wanted in templates(settings):
-        path = folder / f"{wanted.name}.json"
-        path.write_text(json.dumps(wanted.body, indent=2) + "\n")
+    for name, body in templates(settings).items():
+        path = folder / f"{name}.json"
+        path.write_text(json.dumps(body, indent=2) + "\n")
         paths.append(path)
     return paths

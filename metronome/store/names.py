@@ -4,12 +4,38 @@ from __future__ import annotations
 
 from metronome.settings import Settings
 
+#: What the names of all record indices begin with.
+_RECORDS = "metronome"
+
 
 def template_name(settings: Settings) -> str:
-    """Name of the index template in Elasticsearch, and of its file in `mappings/`: one a prefix."""
+    """Name of the event template in Elasticsearch, and of its file in `mappings/`: one a prefix."""
     return f"metronome-{settings.index_prefix}"
 
 
 def pattern(settings: Settings) -> str:
     """What questions read: every daily index, also those that Logstash and Fluentd write."""
     return f"{settings.index_prefix}-*"
+
+
+def record_index(settings: Settings, kind: str) -> str:
+    """The index of one kind of records: `metronome-keys`, with another event prefix `metronome-keys-PREFIX`.
+
+    So two installations with two prefixes share a cluster without sharing keys. METRONOME_INDEX_PREFIX can't be
+    `metronome`, so the events' pattern never matches records.
+    """
+    return f"{_RECORDS}-{kind}{_suffix(settings)}"
+
+
+def record_template_name(settings: Settings, kind: str) -> str:
+    """Name of the template of one kind of records, and of its file in `mappings/`."""
+    return f"{_RECORDS}-records-{kind}{_suffix(settings)}"
+
+
+def record_pattern(settings: Settings) -> str:
+    """Matches every index of records of this installation: what a role names."""
+    return f"{_RECORDS}-*{_suffix(settings)}"
+
+
+def _suffix(settings: Settings) -> str:
+    return "" if settings.index_prefix == Settings.index_prefix else f"-{settings.index_prefix}"

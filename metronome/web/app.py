@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from elasticsearch import Elasticsearch
 from flask import Flask, Response, g, request
@@ -16,13 +17,15 @@ from werkzeug.exceptions import ClientDisconnected, HTTPException
 from metronome.dialects import Dialect, Doors, query, tick
 from metronome.errors import BadPayload, MetronomeError, SetupError, error_body
 from metronome.intake import Intake
+from metronome.keyring import Keyring
 from metronome.logs import Sparing
 from metronome.metrics import Metrics
-from metronome.query import open_door
+from metronome.query import Ask, of_app, open_door
 from metronome.settings import Settings
 from metronome.spool.spool import Spool
-from metronome.web import front, health, hosts, openapi
+from metronome.web import front, health, hosts, limits, openapi
 from metronome.web.openapi import Chapter
+from metronome.wire.access import bound_app, guard
 from metronome.wire.request import error_answer, json_answer
 
 log = logging.getLogger("metronome.web")
@@ -56,7 +59,7 @@ def create_app(
     app.url_map.merge_slashes = False
     app.url_map.strict_slashes = False
     metrics = metrics or Metrics()
-    ask = open_door(opened.client, settings, clock)
+    ask = _for_keys(open_door(opened.client, settings, clock))
     intake = Intake(settings, opened.spool, metrics, folder=settings.spool_dir, clock=clock)
     doors = Doors(intake, ask, settings, metrics, clock)
     _answer_errors(app)
@@ -66,12 +69,24 @@ def create_app(
         app.url_map.converters.update(dialect.converters)
         app.register_blueprint(dialect.blueprint(doors))
     rooms = (health.blueprint(settings, opened.spool, opened.client, metrics), front.blueprint(), *openapi.blueprints())
-    for blueprint in rooms:
+    for blueprint in (*rooms, limits.blueprint(settings)):
         app.register_blueprint(blueprint)
     _check_scopes(app)
+    app.extensions["keyring"] = Keyring(settings, opened.client)
+    guard(app, settings, app.extensions["keyring"])
     chapters = [Chapter(dialect.name, dialect.meaning, dialect.paths()) for dialect in DIALECTS]
-    app.extensions["openapi"] = openapi.describe(app, [*chapters, health.CHAPTER])
+    app.extensions["openapi"] = openapi.describe(app, [*chapters, health.CHAPTER, limits.CHAPTER])
     return app
+
+
+def _for_keys(ask: Ask) -> Ask:
+    """Whoever asks with a key that is bound to an application gets answers about that one, through any dialect."""
+
+    def bound(*questions: Any) -> list[Any]:
+        app = bound_app()
+        return ask(*(of_app(question, app) for question in questions)) if app else ask(*questions)
+
+    return bound
 
 
 def _check_scopes(app: Flask) -> None:

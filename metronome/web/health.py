@@ -6,10 +6,8 @@ they say how things stand in words of our own. Which host refused what is in the
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +17,11 @@ from flask import Blueprint, Response
 from metronome import __version__
 from metronome.errors import MetronomeError
 from metronome.logs import Sparing
-from metronome.metrics import Metrics, exposition
+from metronome.metrics import Gauges, Metrics, exposition
 from metronome.settings import Settings
+from metronome.spool.quarantine import quarantined
 from metronome.spool.spool import Spool
-from metronome.spool.status import backlog, drain_status
+from metronome.spool.status import Backlog, backlog, drain_status, held
 from metronome.store.client import health
 from metronome.web.openapi import Chapter, plain
 from metronome.wire.access import needs
@@ -32,6 +31,9 @@ log = logging.getLogger("metronome.web")
 
 #: Where the oldest spooled event is older than this, the drain lags.
 LAG_S = 60
+
+#: Of so many indices the age of what they can't take is told, the oldest first.
+MOST_INDICES = 20
 
 CHAPTER = Chapter(
     "health",
@@ -84,10 +86,10 @@ def _state(settings: Settings, spool: Spool, elasticsearch: str) -> dict[str, An
     waiting = backlog(settings.spool_dir)
     drain = drain_status(settings.spool_dir)
     writable = spool.is_writable() and os.access(settings.spool_dir, os.W_OK)
-    quarantined = quarantine_count(settings.spool_dir)
+    refused = quarantined(settings.spool_dir)
     well = elasticsearch in ("green", "yellow") and drain["running"] and not drain["trouble"] and waiting.age_s < LAG_S
     return {
-        "status": "unready" if not writable else "ready" if well and quarantined is not None else "degraded",
+        "status": "unready" if not writable else "ready" if well and refused is not None else "degraded",
         "spool": {
             "writable": writable,
             "requests": waiting.requests,
@@ -95,44 +97,36 @@ def _state(settings: Settings, spool: Spool, elasticsearch: str) -> dict[str, An
             "lag_s": round(waiting.age_s, 3),
         },
         "elasticsearch": elasticsearch,
-        "drain": {"running": drain["running"], "trouble": _trouble(drain)},
-        "quarantined": "unreadable" if quarantined is None else quarantined,
+        "drain": {"running": drain["running"], "trouble": _trouble(drain, held(settings.spool_dir))},
+        "quarantined": "unreadable" if refused is None else refused,
     }
 
 
-def _trouble(drain: dict[str, Any]) -> str:
+def _trouble(drain: dict[str, Any], apart: dict[str, Backlog]) -> str:
     """What ails the drain. What it wrote down may be Elasticsearch's own words, which stay in its log."""
     if "at" not in drain:  # no drain wrote anything down
         return str(drain["trouble"])
+    if apart:
+        oldest_s = max(part.age_s for part in apart.values())
+        count = "an index takes" if len(apart) == 1 else f"{len(apart)} indices take"
+        return f"{count} nothing just now, the oldest event waits for {oldest_s:.0f} s; the drain's log says why"
     return "the drain can't deliver just now; its log says why" if drain["trouble"] else ""
 
 
-def _gauges(spool_dir: Path) -> dict[str, tuple[str, float]]:
+def _gauges(spool_dir: Path) -> Gauges:
     waiting = backlog(spool_dir)
     drain = drain_status(spool_dir)
-    quarantined = quarantine_count(spool_dir)
-    gauges = {
+    refused = quarantined(spool_dir)
+    waits = {index: part.age_s for index, part in held(spool_dir).items()}
+    ages = dict(sorted(waits.items(), key=lambda one: one[1], reverse=True)[:MOST_INDICES])
+    gauges: Gauges = {
         "spool_requests": ("Requests on disk that wait for Elasticsearch", float(waiting.requests)),
         "spool_events": ("Events on disk that wait for Elasticsearch", float(waiting.events)),
         "spool_age_seconds": ("Age of the oldest waiting event", waiting.age_s),
-        "quarantine_readable": ("1 unless the quarantine's file is damaged", float(quarantined is not None)),
+        "quarantine_readable": ("1 unless the quarantine's file is damaged", float(refused is not None)),
         "drain_running": ("1 while a drain empties the spools", float(bool(drain["running"]))),
+        "undelivered_age_seconds": ("Age of the oldest event that its index can't take now", ("index", ages)),
     }
-    if quarantined is not None:
-        gauges["quarantine_events"] = ("Events that Elasticsearch refused for good", float(quarantined))
+    if refused is not None:
+        gauges["quarantine_events"] = ("Events that Elasticsearch refused for good", float(refused))
     return gauges
-
-
-def quarantine_count(folder: Path) -> int | None:
-    """Events in the quarantine; None where its file can't be read. Where there is no file yet, none was refused."""
-    path = folder / "quarantine.db"
-    if not path.exists():
-        return 0
-    # Read-only: a file that was removed just now isn't made again. Without a log beside it, the file holds everything,
-    # and SQLite is told not to make the two files by which processes share one.
-    mode = "mode=ro" if path.with_name("quarantine.db-wal").exists() else "mode=ro&immutable=1"
-    try:
-        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=1)) as db:
-            return int(db.execute("select count(*) from refused").fetchone()[0])
-    except sqlite3.Error:
-        return None

@@ -7,6 +7,7 @@ requests still carry the site's name as their Host.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 from flask import Flask, request
@@ -17,7 +18,18 @@ from metronome.settings import Settings
 
 
 def guard(app: Flask, settings: Settings) -> None:
-    """Refuse requests for names other than localhost, METRONOME_BIND's and METRONOME_HOSTS.
+    """Refuse requests for names that aren't the gateway's."""
+    check = host_check(settings)
+
+    @app.before_request
+    def check_host() -> None:
+        check(request.headers.get("Host", ""))
+
+
+def host_check(settings: Settings) -> Callable[[str], None]:
+    """A check of a request's Host, which raises Misdirected.
+
+    The names are localhost, METRONOME_BIND's and those of METRONOME_HOSTS.
 
     Bound to another address than loopback, and without METRONOME_HOSTS, the gateway can't know its names: any is taken.
     """
@@ -25,7 +37,7 @@ def guard(app: Flask, settings: Settings) -> None:
     names = {bound, *settings.hosts}
     private = is_loopback(bound)
     if not private and not settings.hosts:
-        return
+        return lambda given: None
 
     @lru_cache(maxsize=1024)
     def is_ours(host: str) -> bool:
@@ -33,11 +45,12 @@ def guard(app: Flask, settings: Settings) -> None:
         # No name leads to an address in the Host: load balancers and probes write it so.
         return is_loopback(name) or name.removesuffix(".") in names or (not private and is_address(name))
 
-    @app.before_request
-    def check() -> None:
+    def check(given: str) -> None:
         # HTTP/1.0 has no such header; browsers don't speak it.
-        host = request.headers.get("Host", "")[:300]
+        host = given[:300]
         if host and not is_ours(host.lower()):
             raise Misdirected(
                 f"Host: {host[:100]!r} isn't a name of this gateway; add it to METRONOME_HOSTS if it is meant to be one"
             )
+
+    return check

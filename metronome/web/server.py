@@ -1,50 +1,30 @@
-"""The server: gunicorn with threads. Each worker process opens a spool and a client of its own, after the fork.
+"""The server: gunicorn's processes around our workers. Each opens a spool and a client of its own, after the fork.
 
-Threads rather than an event loop: an fsync or a question to Elasticsearch then blocks one request, never all of them.
+gunicorn starts, watches, reloads and stops the workers; `worker.py` is what they do. Threads rather than an event loop
+serve requests: an fsync or a question to Elasticsearch then blocks one request, never all of them.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import select
-from http import HTTPStatus
 from typing import Any
 
-import orjson
 from gunicorn.app.base import BaseApplication
-from gunicorn.http.errors import (
-    ConfigurationProblem,
-    ExpectationFailed,
-    InvalidResponseHeader,
-    InvalidResponseHeaderName,
-    LimitRequestHeaders,
-    LimitRequestLine,
-    ParseException,
-)
-from gunicorn.util import write_nonblock
-from gunicorn.workers.gthread import ThreadWorker
 
 from metronome import logs, process
-from metronome.errors import error_body
-from metronome.logs import Sparing
-from metronome.metrics import Metrics, use_folder
+from metronome.keyring import Keyring
+from metronome.metrics import Metrics
 from metronome.settings import Settings
 from metronome.spool.files import make_folder
 from metronome.spool.spool import Spool
 from metronome.store.address import Address
 from metronome.store.client import connect
+from metronome.streams.routes import ROUTES
+from metronome.web.handover import Handover, as_any_request
+from metronome.web.refusals import MAX_REQUEST_LINE
+from metronome.wire.access import check_start
 
 log = logging.getLogger("metronome.web")
-
-#: Idle connections of shippers stay open this long; a new one costs more than the request on it.
-KEEPALIVE_S = 75
-
-#: A thread waits so long for its connection's next request, in milliseconds, before the connection goes to the poller.
-LINGER_MS = 50
-
-#: An id of 512 bytes is 1,536 when percent-encoded; the rest is for query parameters.
-MAX_REQUEST_LINE = 8190
 
 
 class Server(BaseApplication):
@@ -56,12 +36,12 @@ class Server(BaseApplication):
         super().__init__()
 
     def load_config(self) -> None:
+        """Set gunicorn's options; one that it doesn't know is an error of its own."""
         options: dict[str, Any] = {
             "bind": self.settings.bind,
             "workers": self.settings.workers,
             "threads": self.settings.threads,
-            "worker_class": "metronome.web.server.Worker",
-            "keepalive": KEEPALIVE_S,
+            "worker_class": "metronome.web.worker.Worker",
             "graceful_timeout": 20,
             "timeout": 60,
             "limit_request_line": MAX_REQUEST_LINE,
@@ -75,103 +55,37 @@ class Server(BaseApplication):
             "control_socket_disable": True,
         }
         for name, value in options.items():
-            if name in self.cfg.settings:
-                self.cfg.set(name, value)
+            self.cfg.set(name, value)
 
     def load(self) -> Any:
         """The application of this worker process; gunicorn calls it after the fork."""
         from metronome.web.app import Opened, create_app
 
         settings = self.settings
-        spool = Spool(settings.spool_dir, max_bytes=settings.spool_max_bytes)
-        use_folder(settings.metrics_dir, spool.slot)
+        spool = Spool(settings.spool_dir, max_bytes=settings.spool_max_bytes, reserve_bytes=settings.disk_reserve_bytes)
         opened = Opened(spool, connect(settings, self.address))
         metrics = Metrics()
+        metrics.publish(settings.metrics_dir / spool.slot)
         app = create_app(settings, opened, metrics)
         app.extensions["metronome"] = opened
         app.extensions["metrics"] = metrics
+        app.extensions["keyring"].start()
+        authorise = as_any_request(settings, app.extensions["gate"])
+        app.extensions["handover"] = Handover(settings.streams_socket, ROUTES, metrics, authorise)
         process.after_start()
         log.info("worker ready", extra={"spool": spool.slot})
         return app
 
 
 def _worker_exit(server: Any, worker: Any) -> None:
-    opened = getattr(getattr(worker, "wsgi", None), "extensions", {}).get("metronome")
-    if opened is not None:
-        opened.spool.close()
-        opened.client.close()
-
-
-class Worker(ThreadWorker):
-    """gunicorn's worker with threads that stay with their connections for a while.
-
-    Its own refusals have the project's one error body too.
-    """
-
-    def __init__(self, *given: Any, **options: Any) -> None:
-        super().__init__(*given, **options)
-        self._sparing = Sparing()
-        #: Connections that have a thread just now: at work, or waiting for a request, their first or the next.
-        self._served: set[Any] = set()
-
-    def handle(self, conn: Any) -> Any:
-        """Serve a connection's request, and those that follow closely, in this thread.
-
-        gunicorn gives a connection back to its poller after each request; from there to the next one's thread it takes
-        a pipe, two queues and several changes of thread.
-        """
-        self._served.add(conn)
-        try:
-            result = super().handle(conn)
-            while result is True and self._has_more(conn):
-                result = super().handle(conn)
-            return result
-        finally:
-            self._served.discard(conn)
-
-    def _has_more(self, conn: Any) -> bool:
-        """Whether the next request comes soon; no while others may need the thread, or the worker is to stop."""
-        if not self.alive or len(self._served) > self.cfg.threads // 2:
-            return False
-        if conn.parser.unreader.buf.getvalue():
-            return False  # it is here already, where no poll would see it: gunicorn knows and queues the connection
-        soon = select.poll()
-        soon.register(conn.sock, select.POLLIN)
-        return bool(soon.poll(LINGER_MS))
-
-    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
-        """Answer what never became a request of the application's, on the connection that is about to close."""
-        status, code, message = _refusal(exc)
-        if status == 500:
-            log.error("a request could not be handled", exc_info=exc)
-        elif (unsaid := self._sparing.turn(type(exc).__name__)) is not None:
-            log.warning("what came can't be read as HTTP", extra={"problem": str(exc)[:200], "unsaid": unsaid})
-        self.wsgi.extensions["metrics"].requests.labels("none", str(status)).inc()
-        body = orjson.dumps(error_body(status, code, message))
-        head = (
-            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nConnection: close\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        # Who has gone away doesn't mind.
-        with contextlib.suppress(OSError):
-            write_nonblock(client, head.encode() + body)
-
-
-def _refusal(error: Exception) -> tuple[int, str, str]:
-    """Status, code and message for what gunicorn couldn't read."""
-    if isinstance(error, LimitRequestLine):
-        return 414, "uri_too_long", f"the address is longer than {MAX_REQUEST_LINE} bytes"
-    if isinstance(error, LimitRequestHeaders):
-        return 431, "headers_too_large", "there are too many request headers, or one is too long"
-    if isinstance(error, ExpectationFailed):
-        return 417, "expectation_failed", "of expectations only 100-continue is met"
-    if isinstance(error, ParseException) and not isinstance(error, _OURS):
-        return 400, "bad_request", f"this can't be read as HTTP: {str(error)[:200]}"
-    return 500, "internal_error", "something went wrong in the gateway; its log has the details"
-
-
-#: What gunicorn calls an error of parsing, but no client has caused.
-_OURS = (ConfigurationProblem, InvalidResponseHeader, InvalidResponseHeaderName)
+    extensions = getattr(getattr(worker, "wsgi", None), "extensions", {})
+    if "metronome" in extensions:
+        extensions["keyring"].stop()
+        extensions["gate"].rates.close()
+        # In this order: whoever takes the spool's slot goes on counting from what is published.
+        extensions["metrics"].close()
+        extensions["metronome"].spool.close()
+        extensions["metronome"].client.close()
 
 
 class JsonLogger:
@@ -222,7 +136,9 @@ class JsonLogger:
 
 
 def serve(settings: Settings, address: Address | None) -> None:
-    """Serve HTTP until SIGTERM. Raises SetupError where the spool's folder can't be used."""
+    """Serve HTTP until SIGTERM. Raises SetupError where the spool's folder can't be used, or anybody could get in."""
     make_folder(settings.spool_dir)
     logs.configure(settings.log_level, "web")
+    check_start(settings, lambda: Keyring(settings, connect(settings, address, timeout_s=5)))
+    process.allow_many_files()
     Server(settings, address).run()

@@ -125,11 +125,14 @@ def cacheable(value: Any) -> Response:
     return response
 
 
-_ALLOWED = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Retry-After"}
+_ALLOWED = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset",
+}
 _PREFLIGHT = {
     **_ALLOWED,
     "Access-Control-Allow-Methods": "POST, OPTIONS",
-    "Access-Control-Allow-Headers": "content-type, content-encoding, authorization",
+    "Access-Control-Allow-Headers": "content-type, content-encoding, authorization, x-api-key",
     "Access-Control-Max-Age": "86400",
 }
 

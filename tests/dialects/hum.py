@@ -15,9 +15,8 @@ from werkzeug.routing import BaseConverter
 
 from metronome.dialects import Dialect, Doors, Paths, errors
 from metronome.errors import BadPayload
-from metronome.intake import Origin
 from metronome.query import All, Is, Item, Question
-from metronome.wire.access import needs
+from metronome.wire.access import needs, origin
 from metronome.wire.request import body, cacheable, json_answer
 
 
@@ -57,7 +56,7 @@ def blueprint(doors: Doors) -> Blueprint:
             given = HumSchema().load(orjson.loads(body(request, doors.settings)))
         except (ValueError, ValidationError) as error:
             raise BadPayload(f"a hum says by whom: {error}") from None
-        doors.intake.accept([to_event(song, given)], Origin("hum"))
+        doors.intake.accept([to_event(song, given)], origin("hum"))
         return json_answer({"hummed": song}, 201)
 
     @routes.get("/hum/<song:song>")

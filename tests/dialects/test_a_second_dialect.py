@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
+from urllib.parse import quote
 
 import hum
 import pytest
 from conftest import Gateway
 from flask import Blueprint, Response
+from keyed import Kept
 from openapi_spec_validator import validate
 
 from metronome.dialects import Dialect, Doors
@@ -22,9 +24,9 @@ from metronome.web.openapi import scope_of
 def with_dialects(monkeypatch: pytest.MonkeyPatch, gateway_for: Callable[..., Gateway]) -> Callable[..., Gateway]:
     """A gateway that speaks some more dialects."""
 
-    def make(*dialects: Dialect) -> Gateway:
+    def make(*dialects: Dialect, **changed: Any) -> Gateway:
         monkeypatch.setattr(web_app, "DIALECTS", (*web_app.DIALECTS, *dialects))
-        return gateway_for()
+        return gateway_for(**changed)
 
     return make
 
@@ -49,6 +51,37 @@ def test_what_one_dialect_takes_in_the_other_counts(with_dialects: Callable[...,
     gateway.drain()
     assert sum(gateway.tock("yesterday", include="hits")["hits"].values()) == 2
     assert gateway.http.get("/hum/yesterday").json == {"times": 2}
+
+
+def test_it_needs_a_key_where_keys_are_asked_for(with_dialects: Callable[..., Gateway]) -> None:
+    kept = Kept(with_dialects(hum.DIALECT, open="no"))
+    _, writer = kept.make(scopes=["write"])
+    _, reader = kept.make(scopes=["read"])
+    http = kept.gateway.http
+
+    def post(token: str) -> int:
+        return http.post("/hum/yesterday", json={"by": "ann"}, headers={"X-Api-Key": token}).status_code
+
+    assert [http.post("/hum/yesterday", json={"by": "ann"}).status_code, post(reader), post(writer)] == [401, 403, 201]
+    kept.gateway.drain()
+    assert [kept.ask(token, "/hum/yesterday").status_code for token in (None, writer, reader)] == [401, 403, 200]
+
+
+def test_a_key_that_is_bound_to_an_application_sees_that_one_through_any_dialect(
+    with_dialects: Callable[..., Gateway],
+) -> None:
+    kept = Kept(with_dialects(hum.DIALECT, open="no"))
+    for app, times in (("shop", 1), ("bank", 2)):
+        _, token = kept.make(scopes=["edit"], app=app)
+        for _ in range(times):
+            kept.gateway.http.post("/hum/song", json={"by": "ann"}, headers={"X-Api-Key": token})
+    kept.gateway.drain()
+    assert kept.ask(token, "/hum/song").json == {"times": 2}
+    trend = "/query/trend?q=" + quote('{"series": [{"event": "hum"}], "interval": "total"}')
+    assert kept.ask(token, trend).json["result"]["series"][0]["total"] == 2
+    elsewhere = "/query/trend?q=" + quote('{"series": [{"event": "hum"}], "app": "shop"}')
+    refused = kept.ask(token, elsewhere)
+    assert (refused.status_code, refused.json["error"]["field"]) == (403, "app")
 
 
 def test_its_refusals_have_the_one_error_body(with_dialects: Callable[..., Gateway]) -> None:

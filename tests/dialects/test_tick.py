@@ -306,9 +306,9 @@ def test_a_preflight_lets_every_page_post_json(gateway: Gateway) -> None:
     assert cors == {
         "Access-Control-Allow-Origin": "*",
         "Access-Control-Allow-Methods": "POST, OPTIONS",
-        "Access-Control-Allow-Headers": "content-type, content-encoding, authorization",
+        "Access-Control-Allow-Headers": "content-type, content-encoding, authorization, x-api-key",
         "Access-Control-Max-Age": "86400",
-        "Access-Control-Expose-Headers": "Retry-After",
+        "Access-Control-Expose-Headers": "Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset",
     }
 
 

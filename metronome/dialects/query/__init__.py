@@ -35,12 +35,12 @@ from metronome.dialects.query.schemas import (
     ValuesSchema,
 )
 from metronome.dialects.query.table import format_of, reply
-from metronome.errors import BadQuestion
+from metronome.errors import BadQuestion, Forbidden
 from metronome.event.agents import ROBOT_LIST
 from metronome.periods import to_text
 from metronome.query import Answer
 from metronome.settings import Settings
-from metronome.wire.access import needs
+from metronome.wire.access import bound_app, needs
 from metronome.wire.request import body
 
 NAME = "query"
@@ -65,7 +65,7 @@ def blueprint(doors: Doors) -> Blueprint:
     def query(kind: str) -> Response:
         started = time.perf_counter()
         format_of(request)  # an unknown one is refused before anything is asked
-        asked = to_question(kind, _posted(request, doors.settings))
+        asked = _of_the_key(to_question(kind, _posted(request, doors.settings)), bound_app())
         shared = common(asked, now := doors.clock())
         result, answers = _answered(kind, asked, shared, doors, key, now)
         meta = _meta(shared, asked, answers, (time.perf_counter() - started) * 1000)
@@ -76,6 +76,13 @@ def blueprint(doors: Doors) -> Blueprint:
     # A kind that there isn't gets an answer that says which there are.
     routes.add_url_rule("/query/<kind>", "unknown", query, methods=["GET", "POST"])
     return routes
+
+
+def _of_the_key(asked: dict[str, Any], app: str) -> dict[str, Any]:
+    """A key that is bound to an application can't ask for another; raises Forbidden."""
+    if app and asked["app"] not in (None, app):
+        raise Forbidden(f"app: this key asks about {app!r} only", field="app")
+    return asked
 
 
 def _answered(

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
-import limits
 import orjson
 from flask import Blueprint, Request, Response, request
 from marshmallow import EXCLUDE, Schema, fields
 
 from metronome.dialects import Doors
-from metronome.errors import NothingAccepted, TooMany, error_body
+from metronome.errors import NothingAccepted, error_body
 from metronome.event.fields import ITEM_NAMES
-from metronome.intake import Origin, Receipt
-from metronome.wire.access import needs
+from metronome.intake import Receipt
+from metronome.wire.access import needs, origin
+from metronome.wire.caller import PARAMETER
 from metronome.wire.events import Posted, from_pairs
 from metronome.wire.request import json_answer, let_pages_call
 from metronome.wire.request import posted as read_posted
@@ -105,14 +104,11 @@ def to_events(posted: Posted, given: dict[str, Any], headers: dict[str, str]) ->
 
 
 def add_routes(routes: Blueprint, doors: Doors) -> None:
-    rate = _rate_limit(doors.settings.rate_limit)
-
     let_pages_call(routes, "/tick")
 
     @routes.post("/tick", provide_automatic_options=False)
     @needs("write")
     def tick() -> Response:
-        rate()
         echo = request.args.get("echo", "") not in ("", "0", "false")
         posted = read_posted(request, doors.settings)
         given = from_pairs(list(request.args.items(multi=True)))
@@ -120,10 +116,11 @@ def add_routes(routes: Blueprint, doors: Doors) -> None:
         full = given.get("receipt") == "full"
         if full:
             del given["receipt"]
+        given.pop(PARAMETER, None)
         headers = {} if posted.batch else _headers(request)
         posted = to_events(posted, given, headers)
         agent = None if posted.batch else _visitor_agent(request)
-        receipt = doors.intake.accept(posted.events, Origin(NAME, agent), echo=echo, flat=posted.flat)
+        receipt = doors.intake.accept(posted.events, origin(NAME, agent), echo=echo, flat=posted.flat)
         return _answer(receipt, posted.batch, echo=echo, full=full)
 
 
@@ -157,19 +154,3 @@ def _answer(receipt: Receipt, batch: bool, *, echo: bool, full: bool) -> Respons
         for at, record in enumerate(receipt.records)
     ]
     return json_answer(b"[" + b",".join(records) + b"]" if batch else records[0], 200)
-
-
-def _rate_limit(rule: str) -> Any:
-    """A check to call on each request: raises TooMany for an address past METRONOME_RATE_LIMIT."""
-    if not rule:
-        return lambda: None
-    item = limits.parse(rule)
-    limiter = limits.strategies.MovingWindowRateLimiter(limits.storage.MemoryStorage())
-
-    def check() -> None:
-        if not limiter.hit(item, request.remote_addr or ""):
-            reset = limiter.get_window_stats(item, request.remote_addr or "").reset_time
-            wait = max(1, int(reset - time.time()) + 1)
-            raise TooMany(f"more than {rule} from one address; send again in {wait} s", retry_after_s=wait)
-
-    return check

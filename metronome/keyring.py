@@ -1,0 +1,137 @@
+"""The keys that one process knows: checked on every request without a look at Elasticsearch.
+
+A thread asks Elasticsearch every REFRESH_S whether any key has changed; so a key that is revoked anywhere is refused by
+every worker of every host within 5 s. While Elasticsearch is away the keys that were known last go on being valid, also
+after a restart: they are in METRONOME_HOME/keys.json.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from elasticsearch import Elasticsearch
+
+from metronome.errors import BadKey, Conflict, MetronomeError, StoreUnavailable
+from metronome.keys import Key, Keys, digest_of, from_record, split
+from metronome.logs import Sparing
+from metronome.periods import read_time
+from metronome.settings import Settings
+from metronome.store.records import Mirror, Record, Records
+
+log = logging.getLogger("metronome.keys")
+
+REFRESH_S = 1.5
+
+#: The last use of a key is kept to within these: it is looked at so often, and written if the one kept is so old.
+USES_EVERY_S = 60
+USE_IS_OLD = timedelta(minutes=5)
+
+#: Stands for a key that isn't known, so that looking for one takes as long whether or not there is one.
+_NOBODY = Key(id="", name="", scopes=(), created_at=datetime(1970, 1, 1, tzinfo=UTC), hash=digest_of(""))
+
+
+class Keyring:
+    """Safe to use from all threads of a process: `find` reads one dictionary, which a refresh replaces whole."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        client: Elasticsearch,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._records = Records(client, settings, "keys")
+        self._mirror = Mirror(self._records, settings.home / "keys.json")
+        self._clock = clock
+        self._sparing = Sparing(every_s=60)
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._used: dict[str, datetime] = {}
+        self._keys: dict[str, Key] = {}
+        self._take()
+
+    @property
+    def known(self) -> bool:
+        """Whether it is known which keys there are: from Elasticsearch, or from the file."""
+        return self._mirror.known
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether a key was ever made, whatever became of it."""
+        return bool(self._keys)
+
+    def find(self, token: str) -> Key:
+        """The valid key of this text; raises BadKey, or StoreUnavailable while it isn't known which keys there are."""
+        key_id, secret = split(token)
+        now = self._clock()
+        key = self._keys.get(key_id, _NOBODY)
+        if not key.has_secret(digest_of(secret), now) or key is _NOBODY:
+            if not self.known:
+                raise StoreUnavailable(
+                    "this gateway hasn't reached Elasticsearch since it was set up, so it doesn't know the keys yet"
+                )
+            raise BadKey("this key isn't known here; check that it was copied whole")
+        state = key.state(now)
+        if state != "valid":
+            raise BadKey(f"key {key.id} is {state}; ask whoever runs this gateway for another")
+        self._used[key.id] = now
+        return key
+
+    def refresh(self) -> None:
+        """Look for changes once; raises what Records raises."""
+        if self._mirror.refresh():
+            self._take()
+
+    def _take(self) -> None:
+        self._keys = {row.id: from_record(row) for row in self._mirror.rows}
+
+    def start(self) -> None:
+        """Read the keys now, and keep them fresh in a thread until `stop`."""
+        self._turn(self.refresh)
+        self._thread = threading.Thread(target=self._run, name="keys", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(5)
+
+    def _run(self) -> None:
+        last_uses = time.monotonic()
+        while not self._stopping.wait(REFRESH_S):
+            self._turn(self.refresh)
+            if time.monotonic() - last_uses > USES_EVERY_S:
+                self._turn(self.write_uses)
+                last_uses = time.monotonic()
+
+    def _turn(self, work: Callable[[], Any]) -> None:
+        """One turn of the thread, which must outlive whatever goes wrong in it."""
+        try:
+            work()
+        except MetronomeError as error:
+            if (unsaid := self._sparing.turn(str(error))) is not None:
+                log.warning("keys can't be read", extra={"problem": str(error), "unsaid": unsaid})
+        except Exception:
+            log.exception("keys can't be read")
+
+    def write_uses(self) -> None:
+        """Keep when keys were used last, where what is kept is old."""
+        used, self._used = self._used, {}
+        keys = Keys(self._records)
+        for record in self._mirror.rows:
+            if record.id in used and _is_old(record, used[record.id]):
+                try:
+                    keys.note_use(record, used[record.id])
+                except Conflict:
+                    continue  # another worker has just done so, or its owner has changed the key
+        self.refresh()
+
+
+def _is_old(record: Record, used_at: datetime) -> bool:
+    kept = record.value.get("used_at")
+    return kept is None or used_at - read_time(kept) > USE_IS_OLD

@@ -1,0 +1,78 @@
+"""Events whose index can't take them now, kept apart so that they hold up no others.
+
+    spool/held/<index>/      a spool of role `held` for each such index, the index's name percent-encoded
+
+The drain is the only one who writes and reads here. What is put here is on disk before the spool that it came from
+forgets it; after a crash in between it is in both, and the second of the two meets a 409.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sqlite3
+import threading
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from metronome.spool.files import spool_files
+from metronome.spool.reader import Damaged, Reader
+from metronome.spool.rescue import broken_files
+from metronome.spool.spool import Spool
+
+_FOLDER = "held"
+
+
+class Held:
+    """The spools of those indices. Opened when something is put there or tried again; used by one drain."""
+
+    def __init__(self, folder: Path, *, max_bytes: int = 8 * 2**30, reserve_bytes: int = 0) -> None:
+        self._folder = folder
+        self._max_bytes = max_bytes
+        self._reserve_bytes = reserve_bytes
+        #: An index's folder is removed only while nothing is put there.
+        self._lock = threading.Lock()
+
+    def put(self, index: str, body: bytes, events: int, since_ms: int) -> None:
+        """Keep events of an index; on disk when this returns. Raises a MetronomeError where that can't be written."""
+        options = {"max_bytes": self._max_bytes, "reserve_bytes": self._reserve_bytes}
+        with self._lock, contextlib.closing(Spool(self.place(index), role="held", **options)) as spool:
+            spool.append(body, events, since_ms=since_ms)
+
+    def indices(self) -> list[str]:
+        """Names of the indices that something waits for, or did lately."""
+        return list(held_folders(self._folder))
+
+    def place(self, index: str) -> Path:
+        """The folder of an index."""
+        return self._folder / _FOLDER / _encoded(index)
+
+    def remove_if_empty(self, index: str) -> bool:
+        """Forget an index if nothing waits for it any more; says whether that is so."""
+        place = self.place(index)
+        with self._lock:
+            empty = not broken_files(place) and all(_is_empty(path) for path in spool_files(place))
+            if empty:
+                for kept in place.glob("*.damaged-*"):
+                    kept.rename(self._folder / f"held-{place.name}-{kept.name}")
+                shutil.rmtree(place, ignore_errors=True)
+            return empty
+
+
+def _is_empty(path: Path) -> bool:
+    with contextlib.suppress(sqlite3.Error, Damaged), contextlib.closing(Reader(path)) as reader:
+        return reader.is_empty()
+    return False
+
+
+def held_folders(folder: Path) -> dict[str, Path]:
+    """Index to folder, in the order of names; nothing is looked at that isn't ours."""
+    try:
+        return {unquote(place.name): place for place in sorted((folder / _FOLDER).iterdir()) if place.is_dir()}
+    except OSError:
+        return {}
+
+
+def _encoded(index: str) -> str:
+    # Neither a separator nor a name with a meaning: no index begins with a dot.
+    return quote(index, safe="").replace(".", "%2E") if index.startswith(".") else quote(index, safe="") or "%00"

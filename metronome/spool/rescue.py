@@ -1,0 +1,249 @@
+"""Save the rows of a damaged spool file: what SQLite can't read any more is read from its pages.
+
+Why       SQLite stops at the first thing that can't be so, and one flipped bit in its first page hides all rows. But
+          each row carries a checksum of its own, so a row that is found anywhere and whose checksum holds is good.
+How       1. The file is renamed to `….db.broken`. Its writer notices that, acknowledges nothing more in it and goes
+             on in another file.
+          2. The rows that are found go into a spool of role `rescue`, which the drain empties as any other; what
+             isn't whole goes to the quarantine.
+          3. The file is renamed to `….db.damaged-<time>`, for people to look at and to delete.
+Crashes   A file that is still `….broken` at the next start is rescued once more. Rows that were sent before meet 409s.
+
+Format (https://www.sqlite.org/fileformat2.html): pages of PAGE_BYTES; the latest frame of the write-ahead log
+replaces a page. A leaf of a table is `13, …, number of cells at 3, …, pointers to the cells at 8`; a cell is `payload's
+length, id, payload, first overflow page`; a payload is `header's length, types, values`. All of it is doubted: a
+wrong number leads to bytes whose checksum doesn't hold, and no payload is followed further than MAX_ROW_BYTES.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from metronome.spool.files import damaged_ending, move_aside
+from metronome.spool.quarantine import Quarantine
+from metronome.spool.reader import MAX_ROW_BYTES, Row
+from metronome.spool.spool import PAGE_BYTES, Spool
+
+BROKEN = ".broken"
+
+#: Rows are spooled again in bodies of about this size: each costs an fsync.
+_JOINED_BYTES = 2**20
+
+_LEAF = 0x0D
+#: Payload beyond this is on overflow pages (the format's X and M, for a table's leaf without reserved bytes).
+_MOST_LOCAL = PAGE_BYTES - 35
+_LEAST_LOCAL = (PAGE_BYTES - 12) * 32 // 255 - 23
+_FRAME_BYTES = 24 + PAGE_BYTES
+
+
+def broken_files(folder: Path) -> list[Path]:
+    """Files whose rescue was begun."""
+    return sorted(folder.glob("*.db" + BROKEN))
+
+
+def begin(path: Path) -> Path:
+    """Take a damaged file out of use; gives its new path, for `finish`."""
+    return move_aside(path, path.name + BROKEN)
+
+
+def finish(broken: Path, quarantine: Quarantine) -> tuple[int, int]:
+    """Spool the rows of a broken file again; gives how many, and how many pieces of it are damaged.
+
+    Raises SpoolFull, SpoolUnavailable or sqlite3.Error where that can't be written; then it is to be called again.
+    """
+    name = broken.name.removesuffix(BROKEN)
+    spool = Spool(broken.parent, role="rescue")
+    good = damaged = 0
+    joined: list[Row] = []
+    try:
+        for row in rows(broken):
+            if row.intact:
+                good += 1
+                joined.append(row)
+            else:
+                damaged += 1
+                quarantine.add_damaged(f"{name}#{row.id}", row.body, "a spooled request that is damaged")
+            if sum(len(row.body) for row in joined) > _JOINED_BYTES:
+                _spool_again(spool, joined)
+        _spool_again(spool, joined)
+    finally:
+        spool.close()
+    move_aside(broken, name + damaged_ending())
+    return good, damaged
+
+
+def _spool_again(spool: Spool, rows: list[Row]) -> None:
+    """Append the rows as one, and forget them."""
+    if rows:
+        body = b"".join(row.body if row.body.endswith(b"\n") else row.body + b"\n" for row in rows)
+        spool.append(body, sum(row.events for row in rows), since_ms=min(row.received_ms for row in rows))
+        rows.clear()
+
+
+def rows(path: Path) -> Iterator[Row]:
+    """Every row of a file and its log that is whole, in the order of pages, and of the others what is left of them.
+
+    Memory is that of one row, and a few numbers for each page.
+    """
+    with contextlib.ExitStack() as opened:
+        file = opened.enter_context(path.open("rb"))
+        log = opened.enter_context(_open_log(path.with_name(path.name + "-wal")))
+        pages = _Pages(file, log)
+        free, missing = pages.free(), 0
+        for number in pages.numbers():
+            page = pages.read(number)
+            if number not in free:
+                missing += not page.strip(b"\0")
+                yield from _rows_of(pages, page)
+        if missing:
+            yield Row(0, 0, 0, b"%d pages are missing or empty" % missing, intact=False)
+
+
+def _open_log(path: Path) -> IO[bytes]:
+    return path.open("rb") if path.exists() else open(os.devnull, "rb")  # noqa: PTH123 - Path would be as long
+
+
+class _Pages:
+    """The pages of a file, each as its log has it last."""
+
+    def __init__(self, file: IO[bytes], log: IO[bytes]) -> None:
+        self._file, self._log = file, log
+        self.count = -(-os.fstat(file.fileno()).st_size // PAGE_BYTES)
+        #: Page to the place of its image in the log.
+        self._logged: dict[int, int] = {}
+        self._read_log()
+
+    def _read_log(self) -> None:
+        """Frames of the log's present round (their salt says so), up to its last commit."""
+        size = os.fstat(self._log.fileno()).st_size
+        salt = os.pread(self._log.fileno(), 32, 0)[16:24]
+        under_way: dict[int, int] = {}
+        for place in range(32, size - _FRAME_BYTES + 1, _FRAME_BYTES):
+            head = os.pread(self._log.fileno(), 24, place)
+            if head[8:16] == salt:
+                under_way[int.from_bytes(head[:4])] = place + 24
+                if int.from_bytes(head[4:8]):  # a commit
+                    self._logged |= under_way
+                    under_way.clear()
+
+    def numbers(self) -> list[int]:
+        """Of every page there is, and of those that its head says there should be."""
+        told = int.from_bytes(self.read(1)[28:32])
+        # A damaged head may tell of any number; a file that lost more than this isn't looked at any further.
+        last = told if self.count < told < self.count + 2**20 else self.count
+        return sorted({*range(1, last + 1), *self._logged})
+
+    def read(self, number: int) -> bytes:
+        """A page's bytes, fewer at the end of a file that was cut; none where there is no such page."""
+        if number in self._logged:
+            return os.pread(self._log.fileno(), PAGE_BYTES, self._logged[number])
+        return os.pread(self._file.fileno(), PAGE_BYTES, (number - 1) * PAGE_BYTES) if number > 0 else b""
+
+    def free(self) -> set[int]:
+        """Pages of the list of free ones: they hold rows that were shipped and deleted."""
+        free: set[int] = set()
+        trunk = int.from_bytes(self.read(1)[32:36])
+        while trunk and trunk not in free and trunk <= self.count + len(self._logged):
+            page = self.read(trunk)
+            leaves = min(int.from_bytes(page[4:8]), PAGE_BYTES // 4 - 2)
+            free |= {trunk, *(int.from_bytes(page[8 + 4 * at : 12 + 4 * at]) for at in range(leaves))}
+            trunk = int.from_bytes(page[:4])
+        return free
+
+
+def _rows_of(pages: _Pages, page: bytes) -> Iterator[Row]:
+    """Rows of one page, if it is a leaf of the table, or was one before its head was damaged."""
+    if len(page) < 12 or page.startswith(b"SQLite format 3"):
+        return
+    told = int.from_bytes(page[3:5]) if page[0] == _LEAF else 0
+    first_cell, at = len(page), 0
+    # Pointers end where the first cell begins. Their number may be damaged, so that those beyond it are looked at, too,
+    # as long as they lead to rows.
+    while 10 + 2 * at <= first_cell:
+        place = int.from_bytes(page[8 + 2 * at : 10 + 2 * at])
+        at += 1
+        row = _row(pages, page, place) if 8 < place < len(page) else _UNREADABLE
+        if row is None and told != 1:  # the tally has one row; so this is a damaged one of the others
+            row = _UNREADABLE
+        if at > told and (row is None or not row.intact):
+            return
+        if row is not None:
+            first_cell = min(first_cell, place) if row.intact else first_cell
+            yield row
+
+
+_UNREADABLE = Row(0, 0, 0, b"", intact=False)
+
+
+def _row(pages: _Pages, page: bytes, place: int) -> Row | None:
+    """The row of the cell at `place` of a page, whole or not; None if the cell is one of the table `tally`."""
+    length, at = _varint(page, place)
+    number, at = _varint(page, at)
+    payload = _payload(pages, page, at, length) if length <= MAX_ROW_BYTES else b""
+    head, at = _varint(payload, 0)
+    types = []
+    while at < head <= 32:
+        kind, at = _varint(payload, at)
+        types.append(kind)
+    if len(types) == 3:
+        return None
+    # The id isn't stored but told by the cell. No text that a client sent can have this zero and look like a row.
+    if len(types) != 5 or types[0] != 0:
+        return Row(number, 0, 0, payload or page[place : place + 100], intact=False)
+    values = []
+    for kind in types[1:4]:
+        size, value = _number(payload, at, kind)
+        at += size
+        values.append(value)
+    received_ms, events, crc = values
+    body = payload[at:]
+    if not 0 <= events <= len(body):
+        events = body.count(b"\n") // 2
+    return Row(number, max(0, received_ms), events, body, intact=len(payload) == length and zlib.crc32(body) == crc)
+
+
+def _payload(pages: _Pages, page: bytes, at: int, length: int) -> bytes:
+    """What a cell holds, with what stands on its overflow pages, as far as they can be followed."""
+    if length <= _MOST_LOCAL:
+        return page[at : at + length]
+    local = _LEAST_LOCAL + (length - _LEAST_LOCAL) % (PAGE_BYTES - 4)
+    if local > _MOST_LOCAL:
+        local = _LEAST_LOCAL
+    parts = [page[at : at + local]]
+    left, following = length - local, page[at + local : at + local + 4]
+    while left > 0 and (more := pages.read(int.from_bytes(following))):
+        parts.append(more[4 : 4 + left])
+        left -= PAGE_BYTES - 4
+        following = more[:4]
+    return b"".join(parts)
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """SQLite's integer of variable length at a place, and the place after it."""
+    value = 0
+    for index, byte in enumerate(data[at : at + 9]):
+        if index == 8:
+            return value << 8 | byte, at + 9
+        value = value << 7 | byte & 0x7F
+        if byte < 0x80:
+            return value, at + index + 1
+    return 0, at + 9
+
+
+def _number(data: bytes, at: int, kind: int) -> tuple[int, int]:
+    """Size and value of a stored whole number; a value of another kind is skipped, and told as -1."""
+    if kind in (8, 9):
+        return 0, kind - 8
+    if kind in _NUMBER_BYTES:
+        size = _NUMBER_BYTES[kind]
+        return size, int.from_bytes(data[at : at + size], signed=True)
+    return (8 if kind == 7 else max(0, kind - 12) // 2), -1
+
+
+#: Bytes of a whole number, by its type.
+_NUMBER_BYTES = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}

@@ -1,0 +1,255 @@
+"""Records: the things that change, such as keys. Events never do; they are elsewhere and under another template.
+
+Each kind of record has an index of its own, `metronome-<kind>`, of one shard. Its mapping is made from the model below
+and takes no field that the model doesn't declare.
+
+Two writers can't overwrite each other: `replace` and `delete` take the record that the writer read, and Elasticsearch
+refuses them if it has changed since (`if_seq_no`, `if_primary_term`). A new kind is a model and a row in KINDS.
+
+`Mirror` is for records that must be there while Elasticsearch is away: a process's own copy, and a file beside it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from elasticsearch import ConflictError, Elasticsearch
+from elasticsearch import NotFoundError as ElasticNotFound
+from elasticsearch_dsl import Boolean, Date, Document, Keyword, MetaField
+
+from metronome.errors import Conflict, NotFound
+from metronome.settings import Settings
+from metronome.store.client import our_errors
+from metronome.store.names import record_index
+
+log = logging.getLogger("metronome.store")
+
+#: Records of one page of a listing.
+PAGE = 1000
+
+_KEPT_ONLY = {"index": False, "doc_values": False}
+
+
+class RecordDocument(Document):
+    """What every record has: `id` is its `_id` too, since only a field can be sorted by."""
+
+    class Meta:
+        dynamic = MetaField("strict")
+
+    id = Keyword()
+
+
+class KeyDocument(RecordDocument):
+    """An API key (`metronome.keys`). Of a key that isn't publishable only hashes are here."""
+
+    name = Keyword(**_KEPT_ONLY)
+    scopes = Keyword()
+    app = Keyword()
+    origins = Keyword(**_KEPT_ONLY)
+    networks = Keyword(**_KEPT_ONLY)
+    rate = Keyword(**_KEPT_ONLY)
+    publishable = Boolean()
+    token = Keyword(**_KEPT_ONLY)
+    hash = Keyword(**_KEPT_ONLY)
+    previous_hash = Keyword(**_KEPT_ONLY)
+    previous_until = Date()
+    env = Keyword()
+    created_at = Date()
+    expires_at = Date()
+    revoked_at = Date()
+    used_at = Date()
+
+
+#: Every kind of record, by the name that its index has.
+KINDS: dict[str, type[RecordDocument]] = {"keys": KeyDocument}
+
+
+def template(settings: Settings, kind: str) -> dict[str, Any]:
+    """The composable index template of one kind of records, as JSON."""
+    mapping = KINDS[kind]._doc_type.mapping.to_dict()
+    # elasticsearch-dsl gives the fields in another order in every process.
+    mapping = {**mapping, "properties": dict(sorted(mapping["properties"].items()))}
+    index = {"number_of_shards": "1", "auto_expand_replicas": "0-1", "refresh_interval": "1s"}
+    return {
+        "index_patterns": [record_index(settings, kind)],
+        "priority": 250,
+        "template": {"settings": {"index": index}, "mappings": mapping},
+        "_meta": {"by": "metronome", "description": f"Records of Metronome: {kind}"},
+    }
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record as it was read: `value` is its JSON; a change of it quotes `version` (seq_no, primary_term)."""
+
+    id: str
+    value: Mapping[str, Any]
+    version: tuple[int, int]
+
+
+#: Changes whenever any record of an index does: (how many there are, seq_no, primary_term and id of the latest change).
+#: A deletion lowers the first, every other change raises the second.
+Marker = tuple[int, int, int, str]
+
+
+class Records:
+    """The records of one kind. Every method may raise StoreUnavailable, SetupError or StoreRefused."""
+
+    def __init__(self, client: Elasticsearch, settings: Settings, kind: str) -> None:
+        self.index = record_index(settings, kind)
+        self._client = client
+
+    def create(self, record_id: str, value: Mapping[str, Any]) -> Record:
+        """Store a new record; raises Conflict if there is one of this id."""
+        document = {**value, "id": record_id}
+        with our_errors(), _no_conflict(f"there is already a record {record_id[:64]!r} in {self.index}"):
+            done = self._client.create(index=self.index, id=record_id, document=document, refresh=True)
+        return Record(record_id, value, (done["_seq_no"], done["_primary_term"]))
+
+    def get(self, record_id: str) -> Record:
+        """Raises NotFound."""
+        missing = NotFound(f"there is no record {record_id[:64]!r} in {self.index}")
+        if not record_id:
+            raise missing  # an empty id would be the address of the index
+        with our_errors():
+            found = self._client.options(ignore_status=404).get(index=self.index, id=record_id)
+        if not found.body.get("found"):
+            raise missing
+        return _record(found.body)
+
+    def replace(self, record: Record, value: Mapping[str, Any]) -> Record:
+        """Store `value` in place of `record`; raises Conflict if somebody changed or deleted it since it was read."""
+        seq_no, term = record.version
+        with our_errors(), _no_conflict(f"record {record.id[:64]!r} in {self.index} has changed; read it again"):
+            done = self._client.index(
+                index=self.index,
+                id=record.id,
+                document={**value, "id": record.id},
+                if_seq_no=seq_no,
+                if_primary_term=term,
+                refresh=True,
+            )
+        return Record(record.id, value, (done["_seq_no"], done["_primary_term"]))
+
+    def delete(self, record: Record) -> None:
+        """Raises Conflict if somebody changed or deleted it since it was read."""
+        seq_no, term = record.version
+        with our_errors(), _no_conflict(f"record {record.id[:64]!r} in {self.index} has changed; read it again"):
+            self._client.delete(index=self.index, id=record.id, if_seq_no=seq_no, if_primary_term=term, refresh=True)
+
+    def list(self) -> Iterator[Record]:
+        """All records, by id; none where the index doesn't exist yet."""
+        after = None
+        while True:
+            with our_errors():
+                page = self._client.options(ignore_status=404).search(
+                    index=self.index, size=PAGE, sort=["id"], search_after=after, seq_no_primary_term=True
+                )
+            hits = page.body["hits"]["hits"] if page.meta.status == 200 else []
+            yield from map(_record, hits)
+            if len(hits) < PAGE:
+                return
+            after = hits[-1]["sort"]
+
+    def marker(self, *, timeout_s: float) -> Marker | None:
+        """What tells whether anything changed, for the price of one hit; None where the index doesn't exist."""
+        client = self._client.options(ignore_status=404, request_timeout=timeout_s)
+        with our_errors():
+            found = client.search(
+                index=self.index,
+                size=1,
+                sort=[{"_seq_no": "desc"}],
+                source=False,
+                seq_no_primary_term=True,
+                track_total_hits=True,
+            )
+        if found.meta.status == 404:
+            return None
+        hits = found.body["hits"]
+        if not hits["hits"]:
+            return (0, 0, 0, "")
+        last = hits["hits"][0]
+        return (hits["total"]["value"], last["_seq_no"], last["_primary_term"], last["_id"])
+
+
+@contextlib.contextmanager
+def _no_conflict(message: str) -> Iterator[None]:
+    try:
+        yield
+    except (ConflictError, ElasticNotFound):  # 404: another writer has deleted the record, or the whole index is gone
+        raise Conflict(message) from None
+
+
+def _record(hit: Mapping[str, Any]) -> Record:
+    value = {name: given for name, given in hit["_source"].items() if name != "id"}
+    return Record(hit["_id"], value, (hit["_seq_no"], hit["_primary_term"]))
+
+
+class Mirror:
+    """One process's copy of all records of a kind, also while Elasticsearch is away.
+
+    `rows` are the records as they were last known; `known` is False until they were read from Elasticsearch or from the
+    file at `path`. All processes of a host share that file; each replaces it whole, so no reader sees half of it.
+    """
+
+    def __init__(self, records: Records, path: Path) -> None:
+        self._records = records
+        self._path = path
+        self._marker: Marker | None = None
+        self.rows: tuple[Record, ...] = ()
+        self.known = False
+        self._read_file()
+
+    def refresh(self, *, timeout_s: float = 2) -> bool:
+        """Look whether anything changed, and read it if so; says whether it did. Raises as Records does."""
+        marker = self._records.marker(timeout_s=timeout_s)
+        if marker is None and self.rows:
+            # An index that was deleted or is being restored takes nobody's key away.
+            log.warning("the index is gone; the local copy is used", extra={"index": self._records.index})
+            return False
+        if self.known and marker == self._marker:
+            return False
+        # The marker is read before the rows: what changes between the two is read once more next time.
+        self.rows = tuple(self._records.list()) if marker is not None else ()
+        self._marker, self.known = marker, True
+        self._write_file()
+        return True
+
+    def _read_file(self) -> None:
+        try:
+            kept = json.loads(self._path.read_text())
+            # A copy of other records, from before the prefix changed, says nothing about these.
+            if kept["index"] == self._records.index:
+                self.rows = tuple(Record(row[0], row[1], (row[2], row[3])) for row in kept["rows"])
+                self.known = True
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            log.warning("the local copy can't be read", extra={"path": str(self._path), "problem": repr(error)})
+
+    def _write_file(self) -> None:
+        """A disk that is full must not keep anybody from reading the records: then the file stays as it was."""
+        rows = [[row.id, dict(row.value), *row.version] for row in self.rows]
+        temporary = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with open(temporary, "w", opener=_private) as file:
+                json.dump({"index": self._records.index, "rows": rows}, file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self._path)
+        except OSError as error:
+            log.warning("the local copy can't be written", extra={"path": str(self._path), "problem": repr(error)})
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

@@ -1,0 +1,69 @@
+"""`metronome streams`: the process for long connections, until SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Mapping
+
+from metronome import logs, process
+from metronome.errors import SetupError
+from metronome.files import Lock
+from metronome.intake import Intake
+from metronome.metrics import Metrics
+from metronome.settings import Settings
+from metronome.spool.files import make_folder
+from metronome.spool.spool import Spool
+from metronome.streams.batches import Batches, Gathered
+from metronome.streams.hub import Doors, Hub, listen
+from metronome.streams.routes import ROUTES, Route
+from metronome.streams.stream import Limits
+
+log = logging.getLogger("metronome.streams")
+
+
+def run(settings: Settings, routes: Mapping[str, Route] = ROUTES) -> None:
+    """Serve long connections until SIGTERM. Raises SetupError where METRONOME_HOME can't be used, or another does."""
+    make_folder(settings.spool_dir)
+    logs.configure(settings.log_level, "streams")
+    # It tells of each connection.
+    logging.getLogger("websockets").setLevel(logging.WARNING)
+    lock = Lock(settings.home / "streams.lock")
+    if not lock.take():
+        raise SetupError(f"another `metronome streams` serves {settings.home}; one is enough")
+    process.allow_many_files()
+    room = {"max_bytes": settings.spool_max_bytes, "reserve_bytes": settings.disk_reserve_bytes}
+    spool = Spool(settings.spool_dir, role="streams", **room)
+    metrics = Metrics()
+    metrics.publish(settings.metrics_dir / spool.slot)
+    try:
+        asyncio.run(_serve(settings, spool, metrics, routes))
+    finally:
+        # In this order: whoever takes the spool's slot goes on counting from what is published.
+        metrics.close()
+        spool.close()
+        settings.streams_socket.unlink(missing_ok=True)
+        lock.release()
+
+
+async def _serve(settings: Settings, spool: Spool, metrics: Metrics, routes: Mapping[str, Route]) -> None:
+    gathered = Gathered(spool)
+    limits = Limits(
+        connections=settings.streams,
+        message_bytes=settings.stream_message_bytes,
+        messages_per_s=settings.stream_messages_per_s,
+    )
+    hub = Hub(
+        routes,
+        Doors(Batches(Intake(settings, gathered, metrics, folder=settings.spool_dir), gathered), settings),
+        limits,
+    )
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    with contextlib.closing(listen(settings.streams_socket)) as listener:
+        process.after_start()
+        log.info("streams ready", extra={"spool": spool.slot, "routes": sorted(routes)})
+        await hub.serve(listener, stopping)
