@@ -60,5 +60,7 @@ def commands() -> str:
 
 
 def _help(command: click.Command, name: str) -> str:
-    context = click.Context(command, info_name=name, max_content_width=100, terminal_width=100)
+    # As the command line has it: a command remembers the help option that it first showed.
+    options = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "terminal_width": 100}
+    context = click.Context(command, info_name=name, **options)
     return f"## {name}\n\n```text\n{command.get_help(context)}\n```"
