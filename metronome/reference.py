@@ -60,7 +60,8 @@ def commands() -> str:
 
 
 def _help(command: click.Command, name: str) -> str:
-    # As the command line has it: a command remembers the help option that it first showed.
-    options = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "terminal_width": 100}
-    context = click.Context(command, info_name=name, **options)
+    # A command remembers the help option that it showed first, so this one is that of the command line.
+    context = click.Context(
+        command, info_name=name, help_option_names=["-h", "--help"], max_content_width=100, terminal_width=100
+    )
     return f"## {name}\n\n```text\n{command.get_help(context)}\n```"
