@@ -337,6 +337,58 @@ def load(file: Path, form: str, app: str, batch: int, unreadable: Path | None, r
         sys.exit(2)
 
 
+@main.group()
+def parts() -> None:
+    """Day parts: each day's events as columns on disk, made from Elasticsearch and deletable at will.
+
+    DAYS are one UTC day such as 2026-11-03, or first and last day: 2026-11-01..2026-11-30. Without DAYS: all there are.
+    """
+
+
+@parts.command("build")
+@click.argument("days", required=False)
+def parts_build(days: str | None) -> None:
+    """Bring the parts of DAYS up to date, each as one file."""
+    from metronome.parts import commands
+
+    with _parts() as opened:
+        for line in commands.build(opened, days):
+            click.echo(line)
+
+
+@parts.command("verify")
+@click.argument("days", required=False)
+def parts_verify(days: str | None) -> None:
+    """Compare the parts of DAYS with Elasticsearch, count by count and id by id. Exits with 1 if any differs."""
+    from metronome.parts import commands
+
+    agrees = True
+    with _parts() as opened:
+        for verdict in commands.verify(opened, days):
+            click.echo(commands.verdict_text(verdict))
+            agrees = agrees and verdict.agrees
+    sys.exit(0 if agrees else 1)
+
+
+@parts.command("list")
+def parts_list() -> None:
+    """Show every part: day, events, bytes, files, last reading."""
+    from metronome.parts import commands
+
+    for line in commands.listing(Settings.from_env()):
+        click.echo(line)
+
+
+@parts.command("drop")
+@click.argument("days", required=False)
+def parts_drop(days: str | None) -> None:
+    """Delete the parts of DAYS; they are made again when they are needed."""
+    from metronome.parts import commands
+
+    for line in commands.drop(Settings.from_env(), days):
+        click.echo(line)
+
+
 @main.command()
 def doctor() -> None:
     """Say what is wrong with the set-up and how to mend it. Exits with 1 if anything is."""
@@ -387,6 +439,16 @@ def _expiry(text: str) -> datetime | None:
         return read_time(text) if "-" in text else datetime.now(UTC) + read_span(text) if text else None
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--expires") from None
+
+
+@contextmanager
+def _parts() -> Iterator[Any]:
+    """What the commands of `parts` work with, on the configured Elasticsearch."""
+    from metronome.parts.commands import opened
+
+    settings = Settings.from_env()
+    with opened(settings, _address(settings)) as builder:
+        yield builder
 
 
 def _quarantine(settings: Settings) -> Any:

@@ -17,6 +17,7 @@ MetronomeError
 ├── Busy               the same call will work later (503, with Retry-After)
 │   ├── SpoolFull
 │   ├── SpoolUnavailable
+│   ├── PartsUnavailable
 │   └── StoreUnavailable
 └── Broken             ours or the operator's to mend (500)
     ├── SetupError          a setting, a file or a permission is wrong; says which and how to mend it
@@ -156,6 +157,10 @@ class SpoolFull(Busy):
 
 class SpoolUnavailable(Busy):
     """The spool can't be written; whether the request's bytes are on disk isn't known."""
+
+
+class PartsUnavailable(Busy):
+    """A day's part is being built by another process, or what it was built from changed too often meanwhile."""
 
 
 class StoreUnavailable(Busy):

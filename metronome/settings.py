@@ -264,6 +264,12 @@ class Settings:
     query_timeout_s: int = setting(
         "METRONOME_QUERY_TIMEOUT_S", whole(1, 3600), 20, "How long a question to Elasticsearch may take."
     )
+    parts_max_bytes: int = setting(
+        "METRONOME_PARTS_MAX_BYTES",
+        size(1 * _MB, 16 * _TB),
+        10 * _GB,
+        "Room for day parts below METRONOME_HOME/parts; the least recently read go first.",
+    )
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -281,6 +287,10 @@ class Settings:
     @property
     def spool_dir(self) -> Path:
         return self.home / "spool"
+
+    @property
+    def parts_dir(self) -> Path:
+        return self.home / "parts"
 
     @property
     def metrics_dir(self) -> Path:

@@ -49,12 +49,25 @@ class _Quick(JsonSerializer):
             return super().loads(data)
 
 
+class _Unread(JsonSerializer):
+    """Leaves answers as bytes, for who must not lose how a document was written."""
+
+    def loads(self, data: bytes) -> Any:
+        return data
+
+
 def connect(
-    settings: Settings, address: Address | None = None, *, timeout_s: float | None = None, exact: bool = True
+    settings: Settings,
+    address: Address | None = None,
+    *,
+    timeout_s: float | None = None,
+    exact: bool = True,
+    read: bool = True,
 ) -> Elasticsearch:
     """A client for the configured cluster, or for the private node at `address`. Doesn't send anything yet.
 
-    Without `exact`, answers are read faster, but whole numbers of more than 64 bits lose digits.
+    Without `exact`, answers are read faster, but whole numbers of more than 64 bits lose digits. Without `read`,
+    answers to requests that accept `application/json` are bytes.
     """
     options: dict[str, Any] = {
         "request_timeout": timeout_s or settings.query_timeout_s,
@@ -64,6 +77,8 @@ def connect(
     }
     if not exact:
         options["serializers"]["application/json"] = _Quick()
+    if not read:
+        options["serializers"]["application/json"] = _Unread()
     if address is not None:
         return Elasticsearch(address.url, basic_auth=(address.username, address.password), **options)
     if settings.elasticsearch_api_key:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 from metronome.settings import Settings
 
 #: What the names of all record indices begin with.
@@ -16,6 +18,20 @@ def template_name(settings: Settings) -> str:
 def pattern(settings: Settings) -> str:
     """What questions read: every daily index, also those that Logstash and Fluentd write."""
     return f"{settings.index_prefix}-*"
+
+
+def day_index(settings: Settings, day: date) -> str:
+    """The index of a UTC day."""
+    return f"{settings.index_prefix}-{day:%Y.%m.%d}"
+
+
+def day_of_index(settings: Settings, index: str) -> date | None:
+    """The UTC day of a daily index; None of an index of another name."""
+    try:
+        day = date.fromisoformat(index.removeprefix(f"{settings.index_prefix}-").replace(".", "-"))
+    except ValueError:
+        return None
+    return day if day_index(settings, day) == index else None
 
 
 def record_index(settings: Settings, kind: str) -> str:

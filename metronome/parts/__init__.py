@@ -1,0 +1,14 @@
+"""Day parts: each UTC day's events as columns, made from that day's index and kept on disk.
+
+    index.py     what Elasticsearch holds of a day: its counters, and its documents page by page
+    columns.py   documents -> columns: names, kinds, lists
+    sort.py      runs of columns -> one sorted Parquet file
+    folder.py    the files of all days: versions, locks, room
+    build.py     bring a day up to date, from nothing or by what is new; verify it
+    read.py      columns wanted, days, filters -> numpy arrays
+
+    index -> columns -> sort -> folder -> read
+
+A part is a cache: it may be deleted at any time, and is made again from Elasticsearch. The same file is what the
+archive keeps. docs/archive.md says what is in it.
+"""

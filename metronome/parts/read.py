@@ -1,0 +1,193 @@
+"""Read parts: the columns wanted, of the days wanted, of the events wanted, as numpy arrays.
+
+    read(folder, days, [Wanted("_subject", "text"), Wanted("@timestamp", "number"), Wanted("event", "text")], where)
+
+gives one `Rows` a day, sorted by subject and then in the total order of a subject's events. Only the columns that are
+wanted or asked about are read, and of these only the row groups that can hold what `where` wants.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+
+from metronome.parts import duck
+from metronome.parts.columns import Array
+from metronome.parts.duck import literal
+from metronome.parts.expressions import Expression, Shape, add_functions, shape_of
+from metronome.parts.folder import Folder
+from metronome.parts.sort import ORDER
+from metronome.parts.where import All, Kind, Where
+
+#: What DuckDB may hold while it reads; the arrays that come out are beside it.
+MEMORY_BYTES = 512 * 2**20
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A property, and the kind of its values that is wanted. With `plain`, text comes as it is rather than as codes."""
+
+    name: str
+    kind: Kind
+    plain: bool = False
+
+
+@dataclass(frozen=True)
+class Values:
+    """A column of a day's rows.
+
+    number    float64, NaN for none; `@timestamp`, `received_at` and `seq` are int64, and NONE for none
+    flag      int8: 1, 0, and -1 for none
+    text      int32: a code, which is a place in `words`, and -1 for none; plain text is an array of objects
+
+    Where `rows` is given, a row may have several values: `rows` says to which row each belongs, ascending, and rows
+    without a value aren't in it.
+    """
+
+    values: Array
+    words: Array | None = None
+    rows: Array | None = None
+
+
+#: No time, or no sequence number. A missing sequence number is the first in the order of events, as this is.
+NONE = int(np.iinfo(np.int64).min)
+
+_WHOLE = frozenset(("@timestamp", "received_at", "seq"))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of one day that were wanted."""
+
+    day: date
+    count: int
+    columns: dict[Wanted, Values]
+
+
+def read(folder: Folder, days: Sequence[date], wanted: Sequence[Wanted], where: Where = All(())) -> Iterator[Rows]:  # noqa: B008
+    """The wanted columns of each day that has a part, in the order of `days`.
+
+    Parts are read as they are; `Builder.update` brings them up to date. A version that is replaced meanwhile is read
+    to its end.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="metronome-") as temporary,
+        duck.connection(Path(temporary), memory_bytes=MEMORY_BYTES) as database,
+    ):
+        add_functions(database)
+        for day in days:
+            with folder.open(day) as opened:
+                if opened is None:
+                    continue
+                selection = _Selection(database, opened.paths, list(wanted), where)
+                rows = Rows(day, selection.count(), selection.columns())
+            yield rows
+
+
+class _Selection:
+    """The wanted rows of a day's files, as SQL."""
+
+    def __init__(
+        self, database: duckdb.DuckDBPyConnection, paths: list[str], wanted: list[Wanted], where: Where
+    ) -> None:
+        self._database = database
+        self._wanted = wanted
+        self._parameters: list[Any] = []
+        shapes = [shape_of(database, path) for path in paths]
+        self._lists = [any(shape.value(one.name, one.kind).lists for shape in shapes) for one in wanted]
+        self._files = [(path, shape, self._where(shape, where)) for path, shape in zip(paths, shapes, strict=True)]
+
+    def _where(self, shape: Shape, where: Where) -> str:
+        return shape.condition(where, self._parameters)
+
+    def count(self) -> int:
+        counts = " union all ".join(
+            f"select count(*) n from read_parquet({literal(path)}) where {condition}"
+            for path, _, condition in self._files
+        )
+        (found,) = self._database.execute(f"select sum(n) from ({counts})", self._parameters).fetchone()  # type: ignore[misc]
+        return int(found)
+
+    def columns(self) -> dict[Wanted, Values]:
+        if not self._wanted:
+            return {}
+        words = {n: self._words(n) for n, one in enumerate(self._wanted) if one.kind == "text" and not one.plain}
+        single = [n for n in range(len(self._wanted)) if not self._lists[n]]
+        found: dict[int, Values] = {}
+        if single:
+            chosen = ", ".join(f"{self._coded(n, words)} as v{n}" for n in single)
+            table = self._execute(f"select {chosen} from ({self._rows()})").fetchnumpy()
+            found |= {n: self._values(n, table[f"v{n}"], words) for n in single}
+        for n, lists in enumerate(self._lists):
+            if lists:
+                found[n] = self._several(n, words)
+        return {one: found[n] for n, one in enumerate(self._wanted)}
+
+    def _several(self, n: int, words: dict[int, Array]) -> Values:
+        numbered = f"select row_number() over () - 1 as place, v{n} as several from ({self._rows()})"
+        each = f"select place, unnest(several) as v{n} from ({numbered})"
+        table = self._execute(f"select place, {self._coded(n, words)} as v{n} from ({each})").fetchnumpy()
+        values = self._values(n, table[f"v{n}"], words)
+        return Values(values.values, values.words, np.asarray(table["place"], dtype=np.int64))
+
+    def _words(self, n: int) -> Array:
+        """The different texts of a column, in order; they become a type of DuckDB's, which codes them."""
+        value = f"unnest(v{n})" if self._lists[n] else f"v{n}"
+        distinct = f"select distinct {value} as word from ({self._rows(only=n)})"
+        found = self._execute(f"select word from ({distinct}) where word is not null order by word").fetchall()
+        words = np.array([row[0] for row in found], dtype=object)
+        if len(words):
+            self._database.register("words", {"word": words})
+            self._database.execute(f"drop type if exists words{n}")
+            self._database.execute(f"create type words{n} as enum (select word from words)")
+            self._database.unregister("words")
+        return words
+
+    def _coded(self, n: int, words: dict[int, Array]) -> str:
+        if n not in words:
+            return f"v{n}"
+        return f"enum_code(v{n}::words{n})::INTEGER" if len(words[n]) else "null::INTEGER"
+
+    def _values(self, n: int, found: Any, words: dict[int, Array]) -> Values:
+        one = self._wanted[n]
+        if one.kind == "text":
+            if n in words:
+                return Values(np.ma.filled(found, -1).astype(np.int32, copy=False), words[n])
+            return Values(np.ma.filled(np.ma.asarray(found), None))
+        if one.kind == "flag":
+            return Values(np.ma.filled(np.ma.asarray(found).astype(np.int8), -1))
+        if one.name in _WHOLE:
+            return Values(np.ma.filled(found, NONE))
+        return Values(np.ma.filled(found, np.nan))
+
+    def _rows(self, *, only: int | None = None) -> str:
+        """The wanted values of all files as `v0`, `v1`, …, in order."""
+        numbers = range(len(self._wanted)) if only is None else [only]
+        # One file is sorted; several are brought in order.
+        keys = ', "_subject", "@timestamp", "seq", "received_at", "_id"'
+        sort = len(self._files) > 1 and only is None
+        selects = []
+        for path, shape, condition in self._files:
+            values = ", ".join(f"{self._value(shape, n)} as v{n}" for n in numbers)
+            selects.append(
+                f"select {values}{keys if sort else ''} from read_parquet({literal(path)}) where {condition}"
+            )
+        union = " union all ".join(selects)
+        return f"select * from ({union}) order by {ORDER}" if sort else union
+
+    def _value(self, shape: Shape, n: int) -> str:
+        one = self._wanted[n]
+        expression: Expression = shape.value(one.name, one.kind)
+        if self._lists[n] and not expression.lists:
+            return f"case when {expression.sql} is not null then [{expression.sql}] end"
+        return expression.sql
+
+    def _execute(self, query: str) -> duckdb.DuckDBPyConnection:
+        return self._database.execute(query, self._parameters)
