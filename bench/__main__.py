@@ -1,4 +1,4 @@
-"""`python -m bench [intake] [ingest] [single] [tock] [streams]`: all by default.
+"""`python -m bench [intake] [ingest] [single] [tock] [streams] [parts]`: all by default.
 
 A table on standard output, JSON in bench/results/.
 """
@@ -12,22 +12,23 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import host, ingest, intake, single, streams, tock
+from bench import host, ingest, intake, parts, single, streams, tock
 from metronome import __version__, process
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("which", nargs="*", default=[], help="intake, ingest, single, tock, streams")
+    parser.add_argument("which", nargs="*", default=[], help="intake, ingest, single, tock, streams, parts")
     parser.add_argument("--events", type=int, default=300_000, help="events of a run of ingest")
     parser.add_argument("--runs", type=int, default=5, help="runs of ingest and single, after a warm-up")
     parser.add_argument(
         "--beside", type=Path, help="checkout of another version, measured in turn by ingest and streams"
     )
     parser.add_argument("--tock-events", type=int, default=1_000_000)
+    parser.add_argument("--parts-events", type=int, default=300_000, help="events of the day of parts")
     parser.add_argument("--heap", default="2g", help="heap of Elasticsearch")
     wanted = parser.parse_args()
-    which = wanted.which or ["intake", "ingest", "single", "tock", "streams"]
+    which = wanted.which or ["intake", "ingest", "single", "tock", "streams", "parts"]
     report: dict[str, Any] = {"version": __version__, "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "host": host.facts()}
     if "intake" in which:
         process.after_start()  # as in a worker: the garbage collector stays out of the way
@@ -36,7 +37,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench") as folder:
         if "streams" in which:
             report["streams"] = streams.bench(Path(folder), runs=wanted.runs, beside=wanted.beside)
-        if {"ingest", "single", "tock"} & set(which):
+        if {"ingest", "single", "tock", "parts"} & set(which):
             _with_elasticsearch(report, which, wanted, Path(folder))
     results = Path(__file__).parent / "results"
     results.mkdir(exist_ok=True)
@@ -54,6 +55,8 @@ def _with_elasticsearch(report: dict[str, Any], which: list[str], wanted: argpar
             report["single"] = single.bench(running, posts=8000, runs=wanted.runs)
         if "tock" in which:
             report["tock"] = tock.bench(running, events=wanted.tock_events, questions=1000)
+        if "parts" in which:
+            report["parts"] = parts.bench(running, events=wanted.parts_events, runs=min(wanted.runs, 3))
 
 
 def table(report: dict[str, Any]) -> str:
@@ -92,6 +95,22 @@ def table(report: dict[str, Any]) -> str:
             )
     if found := report.get("streams"):
         rows += _of_streams(found)
+    if found := report.get("parts"):
+        rows += [
+            (
+                "building a day's part, events/s",
+                f"{found['build_per_s']:,}",
+                f"reading the day with PIT: {found['read_per_s']:,}",
+                f"{found['ratio']:.2f}",
+            ),
+            (
+                "a day's part, bytes",
+                f"{found['part_bytes']:,}",
+                "the same as ndjson.gz; in the index",
+                f"{found['of_ndjson_gz']:.2f}; {found['of_store']:.2f}",
+            ),
+            ("memory of a build", f"{found['memory_mb']} MB", "", ""),
+        ]
     return "\n".join(
         "| " + " | ".join(row) + " |" + ("\n| --- | --- | --- | --- |" if row is rows[0] else "") for row in rows
     )

@@ -135,7 +135,7 @@ class Builder:
         """A version with all documents up to the counters' checkpoints; those beyond `part` in one more file."""
         building = self.folder.building(day)
         files = part.files if part is not None else ()
-        with Sorter(building / "temporary") as sorter:
+        with Sorter(building) as sorter:
             shards = {
                 number: self._gather(index, number, shard, part, sorter, progress)
                 for number, shard in sorted(counters.shards.items())
@@ -188,7 +188,7 @@ class Builder:
         while count := _to_merge(part.files, one_file=one_file):
             building = self.folder.building(part.day)
             merged, kept = part.files[-count:], part.files[:-count]
-            with Sorter(building / "temporary") as sorter:
+            with Sorter(building) as sorter:
                 for documents in documents_of([self.folder.path(part.day, file) for file in merged], building):
                     self._wait()
                     sorter.add(documents)

@@ -97,6 +97,20 @@ class Pieces:
         self.rows.append(rows)
         self.values.append(values)
 
+    def array(self, kind: str, size: int) -> Array:
+        """All values as one array of the run's size, empty where nothing stands; lists are JSON text."""
+        if self.lists or kind == "text":
+            found: Array = np.full(size, None, dtype=object)
+        else:
+            found = np.ma.masked_all(size, dtype=np.float64 if kind == "number" else np.bool_)  # type: ignore[no-untyped-call]
+        for rows, values in zip(self.rows, self.values, strict=True):
+            if self.lists:
+                for row, value in zip(rows, values, strict=True):
+                    found[row] = as_json(kind, value)
+            else:
+                found[np.array(rows)] = np.array(values, dtype=found.dtype)
+        return found
+
 
 class Run:
     """Documents gathered as columns, page by page. Whoever adds to it decides how much it may hold."""
@@ -181,25 +195,16 @@ class Run:
             names = set(sorted({key.name for key in self.columns}, key=rank)[: 2 * MAX_COLUMNS])
             self.columns = {key: pieces for key, pieces in self.columns.items() if key.name in names}
 
-    def arrays(self) -> tuple[dict[str, Array], dict[Key, str]]:
-        """The run as arrays by invented names (`c0`, `c1`, …), and the invented name of each property's column.
-
-        Fixed columns come first, in the order of FIXED; times are milliseconds. Lists are JSON text.
-        """
-        n = self.size
-        arrays: dict[str, Array] = {
-            "c0": _objects(self._ids),
-            "c1": _objects(self._sources),
-            "c2": _objects(self._subjects),
-            "c3": _joined(self._times["@timestamp"]),
-            "c4": _joined(self._times["received_at"]),
-            "c5": _masked(np.int64, self._seqs),
+    def fixed(self) -> dict[str, Array]:
+        """The columns that every part has; times are Unix milliseconds."""
+        return {
+            "_id": _objects(self._ids),
+            "_source": _objects(self._sources),
+            "_subject": _objects(self._subjects),
+            "@timestamp": _joined(self._times["@timestamp"]),
+            "received_at": _joined(self._times["received_at"]),
+            "seq": _masked(np.int64, self._seqs),
         }
-        invented: dict[Key, str] = {}
-        for key, pieces in self.columns.items():
-            invented[key] = f"c{len(arrays)}"
-            arrays[invented[key]] = _column(key.kind, pieces, n)
-        return arrays, invented
 
 
 def float_of(number: float) -> float:
@@ -243,20 +248,6 @@ def _masked(dtype: Any, values: list[Any]) -> Array:
 
 def _objects(values: Iterable[Any]) -> Array:
     return np.array(values, dtype=object)
-
-
-def _column(kind: str, pieces: Pieces, size: int) -> Array:
-    if pieces.lists or kind == "text":
-        found: Array = np.full(size, None, dtype=object)
-    else:
-        found = np.ma.masked_all(size, dtype=np.float64 if kind == "number" else np.bool_)  # type: ignore[no-untyped-call]
-    for rows, values in zip(pieces.rows, pieces.values, strict=True):
-        if pieces.lists:
-            for row, value in zip(rows, values, strict=True):
-                found[row] = as_json(kind, value)
-        else:
-            found[np.array(rows)] = np.array(values, dtype=found.dtype)
-    return found
 
 
 def as_json(kind: str, value: Any) -> str:

@@ -1,10 +1,11 @@
 """Runs of columns become one sorted Parquet file, in memory that doesn't grow with the day.
 
-    pages -> Run -> a table of DuckDB a run, which goes to disk where memory ends
-    tables -> union, each column in its final type -> sorted -> Parquet
+    pages -> Run -> a temporary Parquet file a run
+    all runs in one scan -> sorted, by DuckDB, which goes to disk where memory ends -> Parquet
 
-A day's columns are known only when its last document was read, and a property may be text in one run and numbers in
-another; so each run keeps what it found, and the union brings them under one layout.
+A day's columns are known only when its last document was read, and a property may be text in one run and a list in
+another; so each run keeps what it found under a name that says how (`c7` single values, `l7` lists as JSON). There is
+one scan of all runs: a union of as many selects holds a buffer for each, and a million events took more than 400 MB.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +21,7 @@ from typing import Any
 import duckdb
 
 from metronome.parts import duck
-from metronome.parts.columns import Key, Run, layout
+from metronome.parts.columns import Array, Key, Run, layout
 from metronome.parts.duck import literal, quoted
 from metronome.parts.index import Documents
 
@@ -39,16 +39,7 @@ SLICE = 200_000
 #: The total order of one subject's events (semantics, section 1); text by its UTF-8 bytes.
 ORDER = '"_subject" nulls last, "@timestamp" nulls last, "seq" nulls first, "received_at" nulls last, "_id"'
 
-_TYPES = {"number": "DOUBLE", "flag": "BOOLEAN", "text": "VARCHAR"}
-
-
-@dataclass(frozen=True)
-class _Table:
-    """A run in DuckDB: its number, the invented names of its columns, and which of them hold lists as JSON."""
-
-    number: int
-    columns: dict[Key, str]
-    lists: frozenset[Key]
+TYPES = {"number": "DOUBLE", "flag": "BOOLEAN", "text": "VARCHAR"}
 
 
 class Sorter:
@@ -58,8 +49,12 @@ class Sorter:
         self.events = 0
         self._bytes = 0
         self._run = Run()
-        self._tables: list[_Table] = []
-        self._opened = duck.connection(temporary, memory_bytes=memory_bytes)
+        self._temporary = temporary
+        self._runs: list[str] = []
+        self._places: dict[Key, int] = {}
+        self._single: set[Key] = set()
+        self._lists: set[Key] = set()
+        self._opened = duck.connection(temporary, memory_bytes=memory_bytes, in_order=False)
         self._database = self._opened.__enter__()
 
     def __enter__(self) -> Sorter:
@@ -80,27 +75,35 @@ class Sorter:
         run, self._run = self._run, Run()
         if not run.size:
             return
-        arrays, invented = run.arrays()
-        number = len(self._tables)
-        lists = frozenset(key for key, pieces in run.columns.items() if pieces.lists)
-        self._database.register("run", arrays)
-        self._database.execute(f"create temp table run{number} as select * from run")
+        path = str(self._temporary / f"run-{len(self._runs)}.parquet")
+        self._database.register("run", self._named(run))
+        self._database.execute(
+            f"copy run to {literal(path)} (format parquet, compression lz4_raw, row_group_size 10240)"
+        )
         self._database.unregister("run")
-        self._tables.append(_Table(number, invented, lists))
+        self._runs.append(path)
         self._bytes += run.bytes
+
+    def _named(self, run: Run) -> dict[str, Array]:
+        """The run's arrays under names that mean the same in every run."""
+        arrays = run.fixed()
+        for key, pieces in run.columns.items():
+            place = self._places.setdefault(key, len(self._places))
+            (self._lists if pieces.lists else self._single).add(key)
+            arrays[f"{'l' if pieces.lists else 'c'}{place}"] = pieces.array(key.kind, run.size)
+        return arrays
 
     def ids_sha256(self) -> str:
         """SHA-256 of the sorted ids, joined by line feeds."""
         self._flush()
-        union = " union all ".join(f"select c0 as id from run{table.number}" for table in self._tables)
-        return ids_sha256(self._database, union or "select '' as id limit 0", self.events)
+        return ids_sha256(self._database, f'select "_id" as id from {self._all_runs()}', self.events)
 
     def write(self, path: Path, metadata: dict[str, Any]) -> None:
         """Write all that was added as one sorted file, durably, with `metadata` under the key `metronome`."""
         self._flush()
         text = literal(json.dumps(metadata, separators=(",", ":")))
         self._database.execute(
-            f"copy (select * from ({self._union()}) order by {ORDER}) to {literal(str(path))} (format parquet, "
+            f"copy (select * from ({self._select()}) order by {ORDER}) to {literal(str(path))} (format parquet, "
             f"compression zstd, row_group_size {self._row_group()}, kv_metadata {{metronome: {text}}})"
         )
         with path.open("rb") as file:
@@ -110,50 +113,38 @@ class Sorter:
         average = max(1, self._bytes // max(1, self.events))
         return max(2048, min(ROW_GROUP, ROW_GROUP_BYTES // average // 2048 * 2048))
 
-    def _union(self) -> str:
+    def _all_runs(self) -> str:
+        return duck.parquet(self._runs) if self._runs else _NOTHING
+
+    def _select(self) -> str:
+        """All rows under the day's columns."""
         kinds: dict[str, set[str]] = {}
-        lists: set[Key] = set()
-        for table in self._tables:
-            lists |= table.lists
-            for key in table.columns:
-                kinds.setdefault(key.name, set()).add(key.kind)
-        columns = layout(kinds)
-        if not self._tables:
-            return _EMPTY
-        return " union all ".join(_select(table, columns, lists) for table in self._tables)
+        for key in self._places:
+            kinds.setdefault(key.name, set()).add(key.kind)
+        chosen = ['"_id"', '"_source"', '"_subject"']
+        chosen += [f'make_timestamp("{name}" * 1000)::TIMESTAMPTZ "{name}"' for name in ("@timestamp", "received_at")]
+        chosen.append('"seq"')
+        chosen += [f"{self._value(key)} {quoted(name)}" for name, key in layout(kinds).items()]
+        return f"select {', '.join(chosen)} from {self._all_runs()}"
+
+    def _value(self, key: Key) -> str:
+        # single values in all runs     c7
+        # lists in all runs             from_json(l7, '["DOUBLE"]')
+        # lists in some                 coalesce(from_json(l7, '["DOUBLE"]'), case when c7 is not null then [c7] end)
+        place = self._places[key]
+        if key not in self._lists:
+            return f"c{place}"
+        lists = f"""from_json(l{place}, '["{TYPES[key.kind]}"]')"""
+        if key not in self._single:
+            return lists
+        return f"coalesce({lists}, case when c{place} is not null then [c{place}] end)"
 
 
-#: A part of no events has the fixed columns only.
-_EMPTY = (
-    'select null::VARCHAR "_id", null::VARCHAR "_source", null::VARCHAR "_subject", null::TIMESTAMPTZ "@timestamp", '
-    'null::TIMESTAMPTZ "received_at", null::BIGINT "seq" limit 0'
+#: What there is where there are no documents.
+_NOTHING = (
+    '(select null::VARCHAR "_id", null::VARCHAR "_source", null::VARCHAR "_subject", null::BIGINT "@timestamp", '
+    'null::BIGINT "received_at", null::BIGINT "seq" limit 0)'
 )
-
-
-def _select(table: _Table, columns: dict[str, Key], lists: set[Key]) -> str:
-    """A run's rows under the day's columns."""
-    chosen = ['c0 "_id"', 'c1 "_source"', 'c2 "_subject"']
-    chosen += [
-        f'make_timestamp(c{n} * 1000)::TIMESTAMPTZ "{name}"' for n, name in ((3, "@timestamp"), (4, "received_at"))
-    ]
-    chosen.append('c5 "seq"')
-    for name, key in columns.items():
-        chosen.append(f"{_value(table, key, key in lists)} {quoted(name)}")
-    return f"select {', '.join(chosen)} from run{table.number}"
-
-
-def _value(table: _Table, key: Key, in_list: bool) -> str:
-    # not in this run                     null::DOUBLE
-    # lists here                          from_json(c7, '["DOUBLE"]')
-    # lists in another run, single here   case when c7 is not null then [c7] end
-    # single in all                       c7
-    kind = _TYPES[key.kind]
-    found = table.columns.get(key)
-    if found is None:
-        return f"null::{kind}{'[]' if in_list else ''}"
-    if key in table.lists:
-        return f"""from_json({found}, '["{kind}"]')"""
-    return f"case when {found} is not null then [{found}] end" if in_list else found
 
 
 def ids_sha256(database: duckdb.DuckDBPyConnection, ids: str, events: int) -> str:
