@@ -160,7 +160,7 @@ class SpoolUnavailable(Busy):
 
 
 class PartsUnavailable(Busy):
-    """A day's part is being built by another process, or what it was built from changed too often meanwhile."""
+    """A day's part is being built by another process, or disk or memory don't allow it just now."""
 
 
 class StoreUnavailable(Busy):

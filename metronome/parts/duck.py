@@ -8,6 +8,8 @@ from pathlib import Path
 
 import duckdb
 
+from metronome.errors import PartsUnavailable
+
 #: What DuckDB may hold of a build; what doesn't fit goes to its temporary folder.
 MEMORY_BYTES = 256 * 2**20
 
@@ -31,13 +33,31 @@ def connection(
         # Arrays of objects are text. To guess their type, DuckDB would look at a thousand and be wrong about the rest.
         "pandas_analyze_sample": 0,
     }
-    with duckdb.connect(":memory:", config=config) as database:
+    with _our_errors(), duckdb.connect(":memory:", config=config) as database:
         database.execute("set TimeZone = 'UTC'")
         # Its progress bar would go to our standard output.
         database.execute("set enable_progress_bar = false")
         # By default several row groups wait to be written.
         database.execute("set write_buffer_row_group_count = 1")
         yield database
+
+
+@contextmanager
+def _our_errors() -> Iterator[None]:
+    """What DuckDB raises because of the machine, as ours; the rest would be a mistake of ours and stays what it is."""
+    try:
+        yield
+    except duckdb.OutOfMemoryException as error:
+        raise PartsUnavailable(f"a day part needs more memory than it may have ({_first_line(error)})") from error
+    except (duckdb.IOException, duckdb.SerializationException) as error:
+        raise PartsUnavailable(
+            f"a day part can't be read or written ({_first_line(error)}); is the disk full? If not, `metronome parts "
+            "drop` and ask again: parts are made anew from Elasticsearch"
+        ) from error
+
+
+def _first_line(error: duckdb.Error) -> str:
+    return str(error).partition("\n")[0][:200]
 
 
 def quoted(name: str) -> str:

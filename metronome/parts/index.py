@@ -146,31 +146,14 @@ class Index:
 
     def __init__(self, client: Elasticsearch, name: str) -> None:
         self._client = client
-        self._shards_of: dict[str, int] = {}
         self.name = name
 
     def counters(self) -> Counters | None:
-        """The counters of the primaries; None where there is no such index."""
-        with our_errors():
-            response = self._client.options(ignore_status=404).perform_request(
-                "GET", f"/{self.name}/_stats/docs", params={"level": "shards"}, headers=_JSON
-            )
-        found = orjson.loads(response.body)
-        if response.meta.status == 404:
-            return None
-        (index,) = found["indices"].values()
-        shards = {number: _shard(copies) for number, copies in index["shards"].items()}
-        if len(shards) != self._primaries(index["uuid"]):
-            raise StoreUnavailable(f"a primary shard of {self.name} is missing; wait until the cluster isn't red")
-        return Counters(index["uuid"], shards)
-
-    def _primaries(self, uuid: str) -> int:
-        """How many shards the index has, also those that don't answer."""
-        if uuid not in self._shards_of:
-            answer = orjson.loads(self._ask("GET", f"/{self.name}/_settings/index.number_of_shards"))
-            (index,) = answer.values()
-            self._shards_of[uuid] = int(index["settings"]["index"]["number_of_shards"])
-        return self._shards_of[uuid]
+        """The counters of the primaries; None where there is no such index. Raises StoreUnavailable."""
+        found = read_counters(self._client, self.name)
+        if self.name in found and found[self.name] is None:
+            raise StoreUnavailable("a day's index misses a primary shard; wait until the cluster isn't red")
+        return found.get(self.name)
 
     def refresh(self) -> None:
         self._ask("POST", f"/{self.name}/_refresh")
@@ -277,10 +260,34 @@ def days(client: Elasticsearch, settings: Settings) -> list[date]:
     return sorted(day for day in found if day is not None)
 
 
-def _shard(copies: list[dict[str, Any]]) -> Shard:
-    copy = next((copy for copy in copies if copy["routing"]["primary"]), None)
-    if copy is None or "seq_no" not in copy:
-        raise StoreUnavailable("a primary shard is missing; wait until the cluster isn't red")
+def read_counters(client: Elasticsearch, target: str) -> dict[str, Counters | None]:
+    """The counters of an index, or of all that a pattern matches, by name; None where a primary shard is missing."""
+    with our_errors():
+        asking = client.options(ignore_status=404)
+        stats = asking.perform_request("GET", f"/{target}/_stats/docs", params={"level": "shards"}, headers=_JSON)
+        settings = asking.perform_request("GET", f"/{target}/_settings/index.number_of_shards", headers=_JSON)
+    if 404 in (stats.meta.status, settings.meta.status):
+        return {}
+    indices = orjson.loads(stats.body)["indices"]
+    sizes = {
+        name: int(found["settings"]["index"]["number_of_shards"]) for name, found in orjson.loads(settings.body).items()
+    }
+    return {name: _counters(indices.get(name, {}), size) for name, size in sizes.items()}
+
+
+def _counters(found: dict[str, Any], size: int) -> Counters | None:
+    primaries = {
+        number: copy
+        for number, copies in found.get("shards", {}).items()
+        for copy in copies
+        if copy["routing"]["primary"] and "seq_no" in copy
+    }
+    if len(primaries) < size:
+        return None
+    return Counters(found["uuid"], {number: _shard(copy) for number, copy in primaries.items()})
+
+
+def _shard(copy: dict[str, Any]) -> Shard:
     return Shard(
         docs=copy["docs"]["count"],
         deleted=copy["docs"]["deleted"],

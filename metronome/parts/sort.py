@@ -20,6 +20,7 @@ from typing import Any
 
 import duckdb
 
+from metronome.errors import PartsUnavailable
 from metronome.parts import duck
 from metronome.parts.columns import Array, Key, Run, layout
 from metronome.parts.duck import literal, quoted
@@ -99,7 +100,10 @@ class Sorter:
         return ids_sha256(self._database, f'select "_id" as id from {self._all_runs()}', self.events)
 
     def write(self, path: Path, metadata: dict[str, Any]) -> None:
-        """Write all that was added as one sorted file, durably, with `metadata` under the key `metronome`."""
+        """Write all that was added as one sorted file, durably, with `metadata` under the key `metronome`.
+
+        The file is read back: raises PartsUnavailable where it has other documents than were added.
+        """
         self._flush()
         text = literal(json.dumps(metadata, separators=(",", ":")))
         self._database.execute(
@@ -108,6 +112,13 @@ class Sorter:
         )
         with path.open("rb") as file:
             os.fsync(file.fileno())
+        if self._sum(duck.parquet([str(path)])) != self._sum(self._all_runs()):
+            raise PartsUnavailable(f"{path} was read back with other documents than were written; check the disk")
+
+    def _sum(self, table: str) -> Any:
+        """Something of all ids and documents that is the same in any order of them, and hardly of others."""
+        query = 'select count(*), sum(hash("_id", "_source")::hugeint)'
+        return self._database.execute(f"{query} from {table}").fetchone()
 
     def _row_group(self) -> int:
         average = max(1, self._bytes // max(1, self.events))

@@ -23,6 +23,7 @@ from metronome.parts import build
 from metronome.parts.build import Builder, Verdict, documents_of
 from metronome.parts.folder import File, Folder, Part
 from metronome.parts.index import Index
+from metronome.parts.read import Wanted, read
 
 
 def stored(days: Days, part: Part | None = None) -> dict[str, str]:
@@ -322,7 +323,7 @@ deadly({owner}, {name!r}, {after})
     [
         ("sort.Sorter", "add"),
         ("sort.Sorter", "write"),
-        ("build", "ids_of"),
+        ("sort.Sorter", "_sum"),
         ("folder.Folder", "take_in"),
         ("folder.Folder", "replace"),
         ("folder", "_sync"),
@@ -371,3 +372,35 @@ def test_days_are_found_by_their_indices(days: Days) -> None:
     days.write([event(1)], date(2026, 10, 31))
     days.client.indices.create(index=f"{days.settings.index_prefix}-other")
     assert days_with_an_index(days.raw, days.settings) == [date(2026, 10, 31), DAY]
+
+
+def test_of_many_days_those_that_are_current_cost_no_request_of_their_own(
+    days: Days, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dates = [DAY + timedelta(days=n) for n in range(5)]
+    for day in dates[:4]:
+        days.write([event(1), event(2)], day)
+    assert [part.events for part in days.builder.update_all(dates).values()] == [2, 2, 2, 2]
+    days.write([event(3)], dates[1])
+    days.client.indices.delete(index=days.index(dates[2]))
+    monkeypatch.setattr(days.builder, "update", lambda day: updated.append(day))
+    updated: list[date] = []
+    assert list(days.builder.update_all(dates)) == [DAY, dates[3]]
+    assert updated == [dates[1], dates[2], dates[4]]
+    monkeypatch.undo()
+    assert {day: part.events for day, part in days.builder.update_all(dates).items()} == {
+        DAY: 2,
+        dates[1]: 3,
+        dates[3]: 2,
+    }
+    assert days.folder.days() == [DAY, dates[1], dates[3]]
+
+
+def test_a_file_that_cannot_be_read_says_how_to_go_on(days: Days) -> None:
+    days.write([event(n) for n in range(3)])
+    part = days.builder.update(DAY)
+    assert part is not None
+    path = days.folder.path(DAY, part.files[0])
+    path.write_bytes(b"x" * path.stat().st_size)
+    with pytest.raises(PartsUnavailable, match="metronome parts drop"):
+        list(read(days.folder, [DAY], [Wanted("_id", "text")]))
