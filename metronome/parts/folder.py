@@ -26,8 +26,8 @@ from uuid import uuid4
 import msgspec
 
 from metronome.errors import PartsUnavailable, SetupError
+from metronome.files import Lock
 from metronome.parts.index import Counters
-from metronome.spool.files import Lock
 
 #: Version of the files' format; a part of another one is built anew.
 FORMAT = 1
