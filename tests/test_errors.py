@@ -371,6 +371,7 @@ def test_each_error_has_its_status_and_code() -> None:
         "Busy": (503, "busy"),
         "SpoolFull": (503, "spool_full"),
         "SpoolUnavailable": (503, "spool_unavailable"),
+        "PartsUnavailable": (503, "parts_unavailable"),
         "StoreUnavailable": (503, "store_unavailable"),
         "Broken": (500, "broken"),
         "SetupError": (500, "setup_error"),

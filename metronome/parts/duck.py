@@ -48,12 +48,18 @@ def _our_errors() -> Iterator[None]:
     try:
         yield
     except duckdb.OutOfMemoryException as error:
-        raise PartsUnavailable(f"a day part needs more memory than it may have ({_first_line(error)})") from error
+        raise PartsUnavailable("a day part needs more memory than it may have", detail=_first_line(error)) from error
     except (duckdb.IOException, duckdb.SerializationException) as error:
-        raise PartsUnavailable(
-            f"a day part can't be read or written ({_first_line(error)}); is the disk full? If not, `metronome parts "
-            "drop` and ask again: parts are made anew from Elasticsearch"
-        ) from error
+        raise unusable(error) from error
+
+
+def unusable(error: duckdb.Error) -> PartsUnavailable:
+    """The error for a file that can't be read or written, with what helps."""
+    return PartsUnavailable(
+        "a day part can't be read or written; is the disk full? If not, `metronome parts drop` and ask again: parts "
+        "are made anew from Elasticsearch",
+        detail=_first_line(error),
+    )
 
 
 def _first_line(error: duckdb.Error) -> str:

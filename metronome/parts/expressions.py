@@ -16,7 +16,7 @@ import duckdb
 
 from metronome.parts import where as conditions
 from metronome.parts.columns import FIXED, KINDS, MAX_COLUMNS, float_of, is_reserved, without_case
-from metronome.parts.duck import literal, quoted
+from metronome.parts.duck import literal, quoted, unusable
 from metronome.parts.shipped import DERIVED, with_facts
 from metronome.parts.values import parse
 from metronome.parts.where import Where
@@ -160,7 +160,10 @@ def _finder(kind: str, read: Callable[[bytes], dict[str, Any]]) -> Callable[[str
 
 def shape_of(database: duckdb.DuckDBPyConnection, path: str) -> Shape:
     """A file's shape, read from its footer."""
-    described = database.execute(f"describe select * from read_parquet({literal(path)})").fetchall()
+    try:
+        described = database.execute(f"describe select * from read_parquet({literal(path)})").fetchall()
+    except duckdb.InvalidInputException as error:  # it isn't Parquet, whatever its name says
+        raise unusable(error) from error
     columns = {str(row[0]): str(row[1]) for row in described}
     (unstamped,) = database.execute(
         "select coalesce(bool_or(coalesce(stats_null_count, num_values) > 0), false) "
