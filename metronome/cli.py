@@ -94,6 +94,17 @@ def drain(until_empty: bool) -> None:
 
 
 @main.command()
+def listen() -> None:
+    """Take events by Fluentd's forward protocol, and as JSON lines over TCP and UDP. Needs a drain beside it.
+
+    METRONOME_FORWARD_BIND, METRONOME_LINES_BIND and METRONOME_LINES_UDP_BIND say where; `up` starts it with them.
+    """
+    from metronome.listen.server import listen as run
+
+    run(Settings.from_env())
+
+
+@main.command()
 @click.argument("event", required=False)
 @click.option("--file", "path", type=click.File("rb"), help="Post the JSON or NDJSON of a file; - is standard input.")
 def tick(event: str | None, path: Any) -> None:

@@ -61,6 +61,13 @@ class Metrics:
         self.request_seconds = seconds("http_request", "Time from a request's body to its answer", "route")
         self.spool_seconds = seconds("spool_append", "Time until a request's events were fsynced", "dialect")
         self.spool_damaged = counter("spool_damaged", "Spooled requests that their disk has damaged")
+        self.connections = counter(
+            "listen_connections",
+            "Connections of shippers that are over: ended, unreadable, refused, late, broken or untaken",
+            "protocol",
+            "outcome",
+        )
+        self.dropped = counter("listen_dropped", "Datagrams dropped while the spool took nothing", "protocol")
         self.bulk_items = counter(
             "bulk_items",
             "Events judged by Elasticsearch: indexed, duplicate, quarantined, held (set aside for now), retried",

@@ -1,9 +1,9 @@
 """`metronome up`: everything of one installation in one process group, started in order and stopped in reverse.
 
-    private Elasticsearch (unless ELASTICSEARCH_URL is set)  ->  index template  ->  drain  ->  streams  ->  HTTP
+    private Elasticsearch (unless ELASTICSEARCH_URL is set)  ->  index templates  ->  drain  ->  streams, HTTP, listen
 
-HTTP and live connections take events in, so they are stopped first. The drain then finishes what it has under way; what
-it doesn't get to stays in the spool for the next start.
+HTTP, live connections and listen (which runs where it has ports) take events in, so they are stopped first. The drain
+then finishes what it has under way; what it doesn't get to stays in the spool for the next start.
 
 A child that dies is started again, after pauses that grow where it dies at once. Only HTTP that can't be started in the
 first place ends all: ticks are taken as long as there is HTTP, whatever the drain does.
@@ -24,6 +24,7 @@ from types import FrameType
 from metronome.client import is_ready, url_of
 from metronome.errors import SetupError, StoreUnavailable
 from metronome.keyring import Keyring
+from metronome.listen import access
 from metronome.node.node import Node
 from metronome.settings import Settings
 from metronome.store import indices
@@ -109,6 +110,7 @@ class Installation:
         self.drain = Child("drain", stop_within_s=30)
         self.streams = Child("streams", stop_within_s=30)
         self.web = Child("serve", stop_within_s=30)
+        self.listen = Child("listen", stop_within_s=30)
 
     def run(self) -> None:
         """Start all, announce, and watch until SIGINT or SIGTERM. Raises SetupError with what is wrong."""
@@ -127,6 +129,8 @@ class Installation:
     def _start(self) -> None:
         self.settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         _check_bind(self.settings.bind)
+        if access.is_wanted(self.settings):
+            access.ports(self.settings)
         address = None
         if not self.settings.elasticsearch_url:
             self.node = Node(self.settings, say=self.say)
@@ -149,6 +153,8 @@ class Installation:
         self.drain.start()
         self.streams.start()
         self.web.start()
+        if access.is_wanted(self.settings):
+            self.listen.start()
         self._await_ready()
 
     def _await_ready(self) -> None:
@@ -160,6 +166,7 @@ class Installation:
             self.web.revive(tries=TRIES)
             self.drain.revive()
             self.streams.revive()
+            self.listen.revive()
             if time.monotonic() > deadline:
                 if self.web.failures == 0:
                     self.say(f"HTTP on {self.settings.bind} isn't ready after {READY_WITHIN_S} s; /readyz says why")
@@ -174,6 +181,7 @@ class Installation:
             self.drain.revive()
             self.web.revive()
             self.streams.revive()
+            self.listen.revive()
             if self.node is not None and not self.node.alive():
                 self.say("The private Elasticsearch has ended; starting it again")
                 self.node.stop()
@@ -188,6 +196,7 @@ class Installation:
             signal.signal(number, signal.SIG_IGN)
         if self.web.process is not None:
             self.say("Stopping …")
+        self.listen.stop()
         self.web.stop()
         self.streams.stop()
         self.drain.stop()
@@ -204,9 +213,19 @@ Metronome listens on {url}
   A tick:   curl -H 'Content-Type: application/json' -d '{{"id": "home"}}' {url}/tick
   A tock:   curl {url}/tock/home.json
   Try it:   {url}/try
-
+{_other_ports(settings)}
 Data is in {settings.home}. Ctrl-C stops everything; nothing accepted is lost.
 """
+
+
+def _other_ports(settings: Settings) -> str:
+    rows = {
+        "forward protocol": settings.forward_bind,
+        "JSON lines (TCP)": settings.lines_bind,
+        "JSON (UDP)": settings.lines_udp_bind,
+    }
+    lines = "".join(f"  {what}: {bind}\n" for what, bind in rows.items() if bind)
+    return f"\n{lines}" if lines else ""
 
 
 def _check_bind(bind: str) -> None:

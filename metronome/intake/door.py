@@ -111,7 +111,7 @@ class Intake:
             took_s = time.perf_counter() - started
         try:
             if taken.refused:
-                self._set_aside(receipt, taken.refused)
+                self._set_aside(receipt, taken.refused, untold=origin.untold)
             self._count(receipt, origin.dialect, took_s)
         except Exception:  # the events are on disk: whoever sent them must not send them again
             log.exception("events were accepted, but not counted", extra={"events": receipt.accepted})
@@ -244,9 +244,9 @@ class Intake:
         for (at, app, insert_id), day in zip(clamped, days, strict=True):
             taken.parts[at] = f'{self._head(day, app)}{insert_id}"}}}}\n'.encode()
 
-    def _set_aside(self, receipt: Receipt, refused: list[tuple[Any, Unacceptable]]) -> None:
+    def _set_aside(self, receipt: Receipt, refused: list[tuple[Any, Unacceptable]], *, untold: bool) -> None:
         """Keep what was refused of a request that is otherwise taken; a request that isn't stays the sender's."""
-        if not receipt.accepted and not any(why.kept for _, why in refused):
+        if not receipt.accepted and not untold and not any(why.kept for _, why in refused):
             return
         rows = [(posted, f"{why.field}: {why.reason}" if why.field else why.reason) for posted, why in refused]
         receipt.quarantined = self._aside.keep(rows)

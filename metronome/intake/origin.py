@@ -29,6 +29,7 @@ class Origin:
     steps       what the dialect adds to each event, after all common steps
     horizon     how far back an event's time may lie; None for METRONOME_HORIZON_DAYS, NO_HORIZON for any time
     shipped     the events are log records of a shipper, even without `@version` (see `event.facts.classify`)
+    untold      the sender reads no receipt, so what can't be taken is quarantined even where nothing else was accepted
 
     An event that says another `app` than `facts` is refused; another value of any other fact is kept as a renamed
     property. A fact can't be a field that a common step sets, and a dialect's step sets fields of the dialect's own
@@ -43,6 +44,7 @@ class Origin:
     steps: tuple[Derivation, ...] = ()
     horizon: timedelta | None = None
     shipped: bool = False
+    untold: bool = False
 
     def check(self) -> None:
         """Whether the dialect keeps to the rules on facts and steps; raises ValueError."""
