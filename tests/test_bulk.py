@@ -221,7 +221,7 @@ def test_an_index_gets_our_mapping_even_if_the_template_was_deleted(bench: Bench
 
     index = f"{bench.settings.index_prefix}-2026.11.23"
     mapping = bench.elasticsearch.indices.get_mapping(index=index)[index]["mappings"]
-    assert mapping["properties"]["name"] == {"type": "keyword", "ignore_above": 1024}
+    assert mapping["properties"]["name"] == {"type": "keyword", "ignore_above": 1024, "meta": {"kind": "text"}}
     assert mapping["subobjects"] is False
 
 
