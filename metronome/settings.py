@@ -1,5 +1,4 @@
-"""Every setting, once: its name, default, range and meaning. Code, `metronome settings` and docs/settings.md read this
-table.
+"""Every setting, once: its name, default, range and meaning. `settings_table.py` shows these rows to people.
 
 Settings come from environment variables only. This is the one module that reads the environment; `environment` gives a
 copy to a room that starts another program. Sizes are in bytes, times in seconds (or as their names say).
@@ -9,9 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from metronome import kinds
 from metronome.errors import SetupError
@@ -333,7 +332,7 @@ class Settings:
         for name in environ:
             if name.startswith("METRONOME_") and name not in rows and not name.startswith(_NOT_SETTINGS):
                 raise SetupError(f"{name} is not a setting of Metronome; `metronome settings` lists those there are")
-        return cls(**{row.name: _read(row, environ[name]) for name, row in rows.items() if environ.get(name)})
+        return cls(**{row.name: read(row, environ[name]) for name, row in rows.items() if environ.get(name)})
 
     @property
     def spool_dir(self) -> Path:
@@ -357,7 +356,8 @@ class Settings:
         return self.home / "node"
 
 
-def _read(row: Field[Any], text: str) -> Any:
+def read(row: Field[Any], text: str) -> Any:
+    """The value of one setting; raises SetupError as `Settings.from_env` does."""
     kind: Kind = row.metadata["kind"]
     try:
         return kind.read(text)
@@ -367,57 +367,3 @@ def _read(row: Field[Any], text: str) -> Any:
 
 def _quoted(row: Field[Any], text: str) -> str:
     return "the value" if row.metadata["secret"] else repr(row.metadata["kind"].mask(text)[:100])
-
-
-class Row(NamedTuple):
-    """One setting for people: `takes` is its range, `default` and the value in force are texts without secrets."""
-
-    variable: str
-    default: str
-    takes: str
-    meaning: str
-
-
-def table() -> list[Row]:
-    """Every setting, in the order in which they are declared."""
-    return [
-        Row(row.metadata["variable"], _default(row), row.metadata["kind"].takes, row.metadata["meaning"])
-        for row in fields(Settings)
-    ]
-
-
-def markdown() -> str:
-    """The table for docs/settings.md."""
-    lines = ["| variable | default | takes | meaning |", "| --- | --- | --- | --- |"]
-    for row in table():
-        takes = row.takes.replace("|", "\\|")
-        lines.append(f"| `{row.variable}` | `{row.default}` | {takes} | {row.meaning} |")
-    return "\n".join(lines)
-
-
-def _default(row: Field[Any]) -> str:
-    shown: str | None = row.metadata["shown"]
-    if shown is not None:
-        return shown
-    value = row.default if row.default is not MISSING else ""
-    text: str = row.metadata["kind"].show(value)
-    return text or "(empty)"
-
-
-def in_force() -> list[tuple[Row, str, str]]:
-    """Every setting with the text that holds now, and what is wrong with it ("" where nothing is).
-
-    Secrets are `(set)`; user names and passwords inside addresses are masked.
-    """
-    found = []
-    for row, shown in zip(fields(Settings), table(), strict=True):
-        given = os.environ.get(shown.variable)
-        text, wrong = shown.default, ""
-        if given:
-            text = "(set)" if row.metadata["secret"] else row.metadata["kind"].mask(given)
-            try:
-                _read(row, given)
-            except SetupError as error:
-                wrong = error.message
-        found.append((shown, text, wrong))
-    return found

@@ -16,8 +16,9 @@ from openapi_spec_validator import validate
 
 from metronome import reference
 from metronome.cli import main
-from metronome.settings import Settings, table
-from metronome.settings import markdown as settings_as_markdown
+from metronome.settings import Settings
+from metronome.settings_table import markdown as settings_as_markdown
+from metronome.settings_table import table
 from metronome.store import indices
 
 ROOT = Path(__file__).parent.parent

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from conftest import Gateway
 
-from metronome.settings import Settings, table
+from metronome.settings import Settings
+from metronome.settings_table import table
 from metronome.web.limits import limits
 
 #: Small, so that a test needn't send much.

@@ -17,7 +17,8 @@ from metronome import kinds
 from metronome.errors import SetupError
 from metronome.kinds import masked, show_size
 from metronome.node.download import RELEASES
-from metronome.settings import Settings, environment, table
+from metronome.settings import Settings, environment
+from metronome.settings_table import table
 
 ROOT = Path(__file__).parent.parent
 

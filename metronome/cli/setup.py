@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 from metronome.cli.address import address
-from metronome.settings import Settings, in_force
-from metronome.settings import markdown as table_as_markdown
+from metronome.settings import Settings
+from metronome.settings_table import in_force
+from metronome.settings_table import markdown as table_as_markdown
 
 
 @click.command()
