@@ -7,6 +7,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
+from metronome.event.fields import ITEM_NAMES
 from metronome.periods import read_time, to_ms
 from metronome.query.condition import (
     All,
@@ -53,9 +54,9 @@ def _all(condition: All, kinds: Kinds) -> Json:
 
 def _item(condition: Item, kinds: Kinds) -> Json:
     # id is "a", or there is no id and item_id or extra.item_id is "a"
-    others = [{"term": {field: condition.id}} for field in ("item_id", "extra.item_id")]
-    without = {"must_not": [{"exists": {"field": "id"}}], "should": others, "minimum_should_match": 1}
-    return _any([{"term": {"id": condition.id}}, {"bool": without}])
+    first, *others = [{"term": {name: condition.id}} for name in ITEM_NAMES]
+    without = {"must_not": [{"exists": {"field": ITEM_NAMES[0]}}], "should": others, "minimum_should_match": 1}
+    return _any([first, {"bool": without}])
 
 
 def _in(condition: In, kinds: Kinds) -> Json:

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from metronome.event.facts import item_of
-from metronome.event.fields import Event
+from metronome.event.fields import ITEM_NAMES, Event
 from metronome.periods import read_time
 
 #: A value as JSON has it.
@@ -196,17 +196,17 @@ def Missing(field: str) -> Not:  # noqa: N802
 
 @dataclass(frozen=True)
 class Item(Condition):
-    """The event belongs to this item: `id` equals it, or `item_id` or `extra.item_id` where `id` is absent."""
+    """The event belongs to this item: its `id` is this one. Where `id` is absent, another of ITEM_NAMES is."""
 
     id: str
 
     def holds(self, event: Event) -> bool:
-        if event.get("id") is not None:
+        if event.get(ITEM_NAMES[0]) is not None:
             return bool(item_of(event) == self.id)
-        return self.id in (event.get("item_id"), event.get("extra.item_id"))
+        return any(event.get(name) == self.id for name in ITEM_NAMES[1:])
 
     def fields(self) -> Iterator[str]:
-        yield from ("id", "item_id", "extra.item_id")
+        yield from ITEM_NAMES
 
 
 def Subset(name: str, wanted: Mapping[str, Any]) -> Condition:  # noqa: N802
