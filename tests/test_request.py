@@ -73,7 +73,10 @@ def test_a_query_alone_is_one_event_and_a_body_of_nothing_as_well(gateway: Gatew
     assert stored(gateway) == [{"id": "a"}] * 3
 
 
-ALLOWED = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Retry-After"}
+ALLOWED = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset",
+}
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -15,8 +14,6 @@ from metronome.query.kinds import AS_NAMED, Kinds, read
 from metronome.settings import Settings
 from metronome.store.client import our_errors
 from metronome.store.names import pattern
-
-log = logging.getLogger("metronome.query")
 
 #: Between two tries while a new index's shard isn't there yet, which mostly takes less than half a second.
 _PAUSE_S = 0.05
@@ -124,13 +121,10 @@ def _is_for_a_shard(error: Exception) -> bool:
 
 
 def _ours(error: StoreRefused | StoreUnavailable) -> Exception:
-    """The error as the caller may see it: without Elasticsearch's own text, which names hosts and ports."""
+    """What the caller can mend is told as that. Any other error is passed on; its own text goes to the log alone."""
     cause = error.__cause__
     if isinstance(cause, ApiError) and "too_many_buckets" in str(cause):
         return too_many_buckets()
     if isinstance(cause, ApiError) and ("too_many_clauses" in str(cause) or "too_many_nested_clauses" in str(cause)):
         return BadQuestion("where: more filters than Elasticsearch takes; ask with fewer", field="where")
-    if isinstance(error, StoreUnavailable) and isinstance(cause, ApiError):
-        log.warning("a question wasn't answered", extra={"reason": str(cause)[:500]})
-        return StoreUnavailable("Elasticsearch can't answer questions just now; ask again in a few seconds")
     return error
