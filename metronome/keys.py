@@ -21,7 +21,6 @@ from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
-from urllib.parse import urlsplit
 
 from metronome.errors import BadQuestion, Conflict
 from metronome.kinds import RATE, Network
@@ -42,6 +41,13 @@ ALL = GRANTS["admin"]
 TRIES = 5
 
 _ENV = re.compile(r"[a-z0-9]{1,16}")
+
+#: Scheme, host and port. Browsers send a host of other letters as `xn--…`.
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?/?")
+
+#: Ports that an origin doesn't name.
+_PORTS = {"http": ":80", "https": ":443"}
+
 _UNITS_S = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
@@ -175,11 +181,14 @@ class Keys:
         `text` is for a publishable key whose owner chose its text. Raises BadQuestion that names what is wrong, and
         Conflict where a key of this text exists.
         """
+        now = self._clock()
+        if expires_at is not None and expires_at <= now:
+            raise BadQuestion(f"expires: {to_text(expires_at)} is past; name a time to come", field="expires")
         key = Key(
             id="",
             name=name,
             scopes=_scopes(scopes),
-            created_at=self._clock(),
+            created_at=now,
             env=env,
             app=app,
             origins=tuple(map(_origin, origins)),
@@ -270,11 +279,14 @@ def _check(key: Key) -> None:
 
 
 def _origin(given: str) -> str:
-    """`https://Example.org/` as a browser sends it: `https://example.org`."""
-    parts = urlsplit(given.strip().lower())
-    if given != "*" and (not parts.scheme or not parts.netloc or parts.path not in ("", "/") or parts.query):
+    """`https://Example.org:443/` as a browser sends it: `https://example.org`."""
+    if given.strip() == "*":
+        return "*"
+    found = _ORIGIN.fullmatch(given.strip().lower())
+    if not found:
         raise BadQuestion(f"origins: {given[:80]!r} isn't an origin, such as https://www.example.org", field="origins")
-    return f"{parts.scheme}://{parts.netloc}" if given != "*" else "*"
+    scheme, host, port = found.groups()
+    return f"{scheme}://{host}" + ("" if port == _PORTS.get(scheme) else port or "")
 
 
 def _network(given: str) -> str:

@@ -94,7 +94,9 @@ def test_of_a_key_only_a_hash_is_kept(keys: Keys, elasticsearch: Elasticsearch, 
 
 
 def test_a_publishable_key_can_be_shown_again(keys: Keys) -> None:
-    key, token = keys.create("site", publishable=True, origins=["https://Www.Example.org/", "http://localhost:3000"])
+    key, token = keys.create(
+        "site", publishable=True, origins=["https://Www.Example.org:443/", "http://localhost:3000"]
+    )
     assert (key.token, key.scopes) == (token, ("write",))
     assert key.origins == ("https://www.example.org", "http://localhost:3000")
     assert keys.all() == [key]
@@ -117,6 +119,12 @@ WRONG = [
     pytest.param({"publishable": True}, "origins: a publishable key names the sites it is for", id="a publishable key for no site"),
     pytest.param({"origins": ["www.example.org"]}, "origins: 'www.example.org' isn't an origin, such as https://www.example.org", id="a site without a scheme"),
     pytest.param({"origins": ["https://example.org/path"]}, "origins: 'https://example.org/path' isn't an origin", id="a site with a path"),
+    pytest.param({"origins": ["https://["]}, "origins: 'https://[' isn't an origin", id="a site with half an address"),
+    pytest.param({"origins": ["https://example.org#top"]}, "origins: 'https://example.org#top' isn't an origin", id="a site with a fragment"),
+    pytest.param({"origins": ["https://me@example.org"]}, "origins: 'https://me@example.org' isn't an origin", id="a site with a user"),
+    pytest.param({"origins": ["https://example.org:port"]}, "origins: 'https://example.org:port' isn't an origin", id="a site with a port that is none"),
+    pytest.param({"origins": ["https://exam ple.org"]}, "origins: 'https://exam ple.org' isn't an origin", id="a site with a blank"),
+    pytest.param({"expires_at": START}, "expires: 2026-11-22T09:30:00.000Z is past; name a time to come", id="an expiry that is past"),
     pytest.param({"networks": ["office"]}, "networks: 'office' isn't a network or address, such as 192.0.2.0/24", id="a network that is none"),
     pytest.param({"rate": "fast"}, "rate: 'fast' isn't a number a second, minute, hour or day, such as 100/second", id="a rate that is none"),
     pytest.param({"env": "Live!"}, "env: 'Live!' isn't a name of 1 to 16 letters", id="an env with other characters"),
