@@ -10,24 +10,11 @@ import os
 import urllib.error
 import urllib.request
 
+from metronome.settings import Settings
+from metronome.store.role import role
+
 URL = os.environ["ELASTICSEARCH_URL"]
 PREFIX = os.environ.get("METRONOME_INDEX_PREFIX") or "logstash"
-
-#: All that gateway and drain need: Elasticsearch's health and version, index templates, new events in, events out; and
-#: records, such as keys, which change: in metronome-*, with another prefix than logstash in metronome-*-PREFIX.
-ROLE = {
-    "cluster": ["monitor", "manage_index_templates"],
-    "indices": [
-        {
-            "names": [f"{PREFIX}-*"],
-            "privileges": ["auto_configure", "create_doc", "read", "view_index_metadata", "maintenance"],
-        },
-        {
-            "names": ["metronome-*" if PREFIX == "logstash" else f"metronome-*-{PREFIX}"],
-            "privileges": ["auto_configure", "write", "read", "view_index_metadata", "maintenance"],
-        },
-    ],
-}
 
 
 def put(path: str, body: object) -> None:
@@ -44,6 +31,6 @@ def put(path: str, body: object) -> None:
 
 if __name__ == "__main__":
     put("_security/user/kibana_system/_password", {"password": os.environ["KIBANA_PASSWORD"]})
-    put("_security/role/metronome", ROLE)
+    put("_security/role/metronome", role(Settings(index_prefix=PREFIX)))
     put("_security/user/metronome", {"password": os.environ["ELASTICSEARCH_PASSWORD"], "roles": ["metronome"]})
     os.execvp("metronome", ["metronome", "mappings", "--install"])  # noqa: S606, S607

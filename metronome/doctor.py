@@ -21,6 +21,7 @@ from metronome.spool.quarantine import quarantined
 from metronome.spool.status import backlog, drain_status, held
 from metronome.store import indices, names
 from metronome.store.client import check, connect, health, our_errors
+from metronome.store.role import role
 from metronome.wire.access import check_start, serves_all
 
 #: Less free space than this, and Elasticsearch or the spool soon stops taking events.
@@ -108,18 +109,10 @@ def _elasticsearch(settings: Settings) -> Iterator[Finding]:
 
 def _role(client: Elasticsearch, settings: Settings) -> Iterator[Finding]:
     """Whether the credentials may do what is needed; says nothing where the cluster has no security."""
-    events = ["auto_configure", "create_doc", "read", "view_index_metadata"]
-    records = ["auto_configure", "read", "view_index_metadata", "write"]
-    question = {
-        "cluster": ["monitor"],
-        "index": [
-            {"names": [names.pattern(settings)], "privileges": events},
-            {"names": [names.record_pattern(settings)], "privileges": records},
-        ],
-    }
+    needed = role(settings)
     try:
         with our_errors():
-            answer = client.security.has_privileges(**question).body  # type: ignore[arg-type]
+            answer = client.security.has_privileges(cluster=needed["cluster"], index=needed["indices"]).body
     except MetronomeError:
         return
     lacking = [name for name, has in answer["cluster"].items() if not has]

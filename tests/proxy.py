@@ -35,6 +35,8 @@ class Proxy:
         self.url = f"http://127.0.0.1:{port}"
         self.faults: deque[Fault] = deque()
         self.answers: dict[str, Reply] = {}
+        #: The last body that was sent to each path of `answers`.
+        self.asked: dict[str, bytes] = {}
         self.bulks: list[list[str]] = []
         self.lock = threading.Lock()
         self._server: ThreadingHTTPServer | None = None
@@ -88,6 +90,7 @@ class Handler(BaseHTTPRequestHandler):
                 fault = self.parent.faults.popleft() if self.parent.faults else passed()
             fault(self, body)
         elif path in self.parent.answers:
+            self.parent.asked[path] = body
             self.reply(*self.parent.answers[path])
         else:
             self.reply(*self.forwarded(body))

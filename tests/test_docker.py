@@ -187,6 +187,7 @@ def run_setup(server: Any, folder: Path) -> subprocess.CompletedProcess[str]:
     (folder / "metronome").chmod(0o755)
     environ = {
         "PATH": f"{folder}:{os.environ['PATH']}",
+        "PYTHONPATH": str(DOCKER.parent),
         "ELASTICSEARCH_URL": f"http://127.0.0.1:{server.server_port}",
         "ELASTICSEARCH_PASSWORD": "of-metronome",
         "ELASTIC_PASSWORD": "of-elastic",
@@ -206,7 +207,7 @@ def test_setup_makes_a_user_for_events_and_records_and_nothing_else(security_api
         "indices": [
             {
                 "names": ["usage-*"],
-                "privileges": ["auto_configure", "create_doc", "read", "view_index_metadata", "maintenance"],
+                "privileges": ["auto_configure", "create_doc", "read", "view_index_metadata", "maintenance", "monitor"],
             },
             {
                 "names": ["metronome-*-usage"],

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from metronome.keys import Keys
 from metronome.settings import Settings
 from metronome.store import indices
 from metronome.store.records import Records
+from metronome.store.role import CLUSTER, EVENTS, RECORDS, role
 
 
 @pytest.fixture
@@ -30,8 +33,7 @@ def findings(settings: Settings) -> dict[str, Finding]:
     return {finding.what: finding for finding in _elasticsearch(settings)}
 
 
-EVENTS = ("auto_configure", "create_doc", "read", "view_index_metadata")
-RECORDS = ("auto_configure", "read", "view_index_metadata", "write")
+PRIVILEGES = "/_security/user/_has_privileges"
 
 
 @pytest.mark.parametrize(
@@ -40,7 +42,8 @@ RECORDS = ("auto_configure", "read", "view_index_metadata", "write")
         pytest.param({}, True, "metronome may write and read logstash-* and metronome-*", id="nothing lacks"),
         pytest.param({"cluster": {"monitor"}}, False, "metronome lacks monitor; docs/elasticsearch.md has the minimal role", id="of the cluster"),
         pytest.param({"logstash-*": {"create_doc"}}, False, "metronome lacks create_doc of logstash-*; docs/elasticsearch.md has the minimal role", id="of events"),
-        pytest.param({"metronome-*": {"write", "read"}}, False, "metronome lacks read of metronome-*, write of metronome-*; docs/elasticsearch.md has the minimal role", id="of records"),
+        pytest.param({"logstash-*": {"monitor", "maintenance"}}, False, "metronome lacks maintenance of logstash-*, monitor of logstash-*; docs/elasticsearch.md has the minimal role", id="of day parts"),
+        pytest.param({"metronome-*": {"write", "read"}}, False, "metronome lacks write of metronome-*, read of metronome-*; docs/elasticsearch.md has the minimal role", id="of records"),
     ],
 )  # fmt: skip
 def test_the_role_is_looked_at_for_events_and_for_records(
@@ -51,12 +54,20 @@ def test_the_role_is_looked_at_for_events_and_for_records(
 
     answer: dict[str, Any] = {
         "username": "metronome",
-        "cluster": has(("monitor",), "cluster"),
+        "cluster": has(CLUSTER, "cluster"),
         "index": {"logstash-*": has(EVENTS, "logstash-*"), "metronome-*": has(RECORDS, "metronome-*")},
     }
-    proxy.answers["/_security/user/_has_privileges"] = (200, ELASTIC, json.dumps(answer).encode())
+    proxy.answers[PRIVILEGES] = (200, ELASTIC, json.dumps(answer).encode())
     found = findings(replace(engine_settings, elasticsearch_url=proxy.url))
     assert found["role"] == Finding("role", well, text)
+    needed = role(Settings())
+    assert json.loads(proxy.asked[PRIVILEGES]) == {"cluster": needed["cluster"], "index": needed["indices"]}
+
+
+def test_the_role_of_the_documents_is_the_one_that_is_needed() -> None:
+    page = (Path(__file__).parent.parent / "docs/elasticsearch.md").read_text()
+    found = re.search(r"PUT _security/role/metronome\n(.*?)```", page, re.DOTALL)
+    assert found and json.loads(found[1]) == role(Settings())
 
 
 def test_it_says_who_gets_in_and_which_template_is_missing(gateway: Gateway) -> None:
