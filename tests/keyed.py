@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from conftest import Gateway
@@ -18,11 +19,15 @@ class Kept:
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
         indices.install(gateway.elasticsearch, gateway.settings)
-        self.keys = Keys(Records(gateway.elasticsearch, gateway.settings, "keys"))
+        records = Records(gateway.elasticsearch, gateway.settings, "keys")
+        self.keys = Keys(records)
+        #: Makes keys as they were made in 2025, so that one of them may have expired.
+        self.keys_of_2025 = Keys(records, clock=lambda: datetime(2025, 1, 1, tzinfo=UTC))
         self.keyring: Keyring = gateway.app.extensions["keyring"]
 
     def make(self, **wanted: Any) -> tuple[Key, str]:
-        key, token = self.keys.create("test", **wanted)
+        keys = self.keys_of_2025 if "expires_at" in wanted else self.keys
+        key, token = keys.create("test", **wanted)
         self.keyring.refresh()
         return key, token
 

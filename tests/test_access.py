@@ -123,6 +123,7 @@ REFUSALS = [
     pytest.param({"origins": [SITE]}, lambda kept, token: kept.post(token, headers={"Origin": OTHER_SITE}), 403, "isn't for pages of https://evil.example", id="from another site"),
     pytest.param({"origins": [SITE]}, lambda kept, token: kept.post(token, headers={"Origin": SITE + ".evil.example"}), 403, "isn't for pages of", id="from a site that begins alike"),
     pytest.param({"origins": [SITE]}, lambda kept, token: kept.post(token), 403, "isn't for pages of no origin", id="from no site"),
+    pytest.param({"origins": [SITE]}, lambda kept, token: kept.post(token, headers={"Referer": "https://["}), 403, "isn't for pages of no origin", id="from a page whose address is none"),
     pytest.param({"origins": [SITE], "publishable": True}, lambda kept, token: kept.ask(token), 403, "has no scope read", id="a publishable key reading"),
 ]  # fmt: skip
 

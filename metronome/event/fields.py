@@ -71,7 +71,13 @@ FIELDS: tuple[Field, ...] = (
     Field("platform", "keyword", "Operating system family, from the visitor's agent unless sent."),
     Field("user_agent", "keyword", "The visitor's agent. Judged, then withheld: only its families are stored."),
     Field("received_at", "date", "When the gateway received it.", owned=True, searched=False),
-    Field("dialect", "keyword", "Through which front door it came: `tick`.", owned=True, searched=False),
+    Field(
+        "dialect",
+        "keyword",
+        "Through which front door it came: `tick`, `forward` or `lines`.",
+        owned=True,
+        searched=False,
+    ),
     Field(
         "referer_page",
         "keyword",

@@ -40,10 +40,13 @@ def token_of(request: Request, *, in_query: bool) -> str:
 def origin_of(request: Request) -> str:
     """The origin of the page that sent the request; an image's request has a referer only."""
     origin = request.headers.get("Origin", "").lower()
-    if not origin or origin == "null":
+    if origin and origin != "null":
+        return origin
+    try:
         parts = urlsplit(request.headers.get("Referer", "").lower())
-        origin = f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
-    return origin
+    except ValueError:  # half an address in brackets
+        return ""
+    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
 
 
 def client_address(request: Request, trusted: tuple[Network, ...]) -> str:
