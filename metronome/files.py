@@ -28,23 +28,28 @@ def _identity_of(status: os.stat_result) -> Identity:
 class Lock:
     """An flock on a file: held until `release`, or until the process dies in whatever way.
 
-    The file holds the process id of the last holder, for messages; the lock itself is the kernel's.
+    The file holds the process id of the last holder, for messages; the lock itself is the kernel's. `setting` names the
+    variable that says where the file is.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, setting: str = "METRONOME_HOME") -> None:
         self.path = path
+        self._setting = setting
         self._file: int | None = None
 
-    def take(self) -> bool:
-        """Take it if it is free; says whether it is ours now. Raises SetupError where there can't be such a file."""
+    def take(self, *, wait: bool = False) -> bool:
+        """Take it if it is free, or once it is; says whether it is ours now.
+
+        Raises SetupError where there can't be such a file.
+        """
         try:
             file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise SetupError(
-                f"METRONOME_HOME: {self.path} can't be written ({error.strerror}); mend that, or set another folder"
+                f"{self._setting}: {self.path} can't be written ({error.strerror}); mend that, or set another folder"
             ) from error
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(file)
             return False
@@ -75,23 +80,41 @@ class Lock:
             os.close(self._file)
             self._file = None
 
+    def __enter__(self) -> Lock:
+        """Wait for it, and hold it while the block runs."""
+        self.take(wait=True)
+        return self
 
-def replace_file(path: Path, text: str, *, durable: bool = False) -> None:
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def replace_file(path: Path, text: str | bytes, *, durable: bool = False, shared: bool = False) -> None:
     """Write a small file so that a reader finds the old text or the new one, never a part. Only its user can read it.
 
-    With `durable` the new text is on disk when this returns: without, a power cut may bring the old one back. Raises
-    OSError; the old file is then untouched.
+    With `durable` the new text is on disk when this returns: without, a power cut may bring the old one back. `shared`
+    says that several processes may write the file at one time. Raises OSError; the old file is then untouched.
     """
-    new = path.with_name(path.name + ".new")
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as file:
-        file.write(text)
-        if durable:
-            file.flush()
-            os.fsync(file.fileno())
-    new.replace(path)
+    new = path.with_name(f"{path.name}.{os.getpid()}.new" if shared else f"{path.name}.new")
+    try:
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as file:
+            file.write(text.encode() if isinstance(text, str) else text)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        new.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            new.unlink()
+        raise
     if durable:
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Put the names of a folder's files on disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -6,9 +6,12 @@ import os
 import stat
 import subprocess
 import sys
+import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from conftest import wait_for
 
 from metronome.errors import SetupError
 from metronome.files import Lock, replace_file
@@ -49,6 +52,43 @@ def test_a_lock_is_free_once_its_holder_was_killed(tmp_path: Path) -> None:
     holder.stdout.close()
     assert (ours.take(), ours.holder()) == (True, str(os.getpid()))
     ours.release()
+
+
+def test_who_waits_for_a_lock_has_it_once_it_is_free(tmp_path: Path) -> None:
+    path, order = tmp_path / "lock", list[str]()
+    first = Lock(path)
+    assert first.take()
+
+    def wait() -> None:
+        with Lock(path):
+            order.append("second")
+
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    wait_for(lambda: "-> FLOCK" in Path("/proc/locks").read_text(), "nobody waits for the lock")
+    order.append("first")
+    first.release()
+    waiter.join(timeout=10)
+    assert order == ["first", "second"]
+
+
+def test_a_file_that_two_processes_write_at_one_time_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    write = (
+        "import sys; from pathlib import Path; from metronome.files import replace_file\n"
+        "for _ in range(300): replace_file(Path(sys.argv[1]), sys.argv[2] * int(sys.argv[3]), shared=True)"
+    )
+    texts = {"a" * 100_000, "b" * 50_000}
+    with ExitStack() as stack:
+        runs = [
+            stack.enter_context(subprocess.Popen([sys.executable, "-c", write, str(path), text[0], str(len(text))]))
+            for text in sorted(texts)
+        ]
+        wait_for(path.exists, "no file was written")
+        while any(run.poll() is None for run in runs):
+            assert path.read_text() in texts
+    assert [run.returncode for run in runs] == [0, 0]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_where_there_can_be_no_lock_the_setting_is_named(tmp_path: Path) -> None:

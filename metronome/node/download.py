@@ -24,10 +24,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
 from tqdm import tqdm
 
 from metronome.errors import SetupError
+from metronome.files import Lock
 
 Say = Callable[[str], None]
 
@@ -85,7 +85,7 @@ def fetch(cache: Path, version: str, *, say: Say) -> Path:
         return folder
     with _cache_trouble(cache):
         cache.mkdir(parents=True, exist_ok=True)
-        with FileLock(cache / f"{folder.name}.lock"):
+        with Lock(cache / f"{folder.name}.lock", "METRONOME_CACHE"):
             if folder.is_dir():
                 return folder
             for leftover in cache.glob(f".{folder.name}.*"):
@@ -227,7 +227,10 @@ def class_archive(java: Path, cache: Path) -> Path | None:
         archive = cache / f"java-{hashlib.sha256(version.encode()).hexdigest()[:12]}.jsa"
         if archive.exists():
             return archive
-        with FileLock(cache / f"{archive.name}.lock"), tempfile.TemporaryDirectory(dir=cache) as workshop:
+        with (
+            Lock(cache / f"{archive.name}.lock", "METRONOME_CACHE"),
+            tempfile.TemporaryDirectory(dir=cache) as workshop,
+        ):
             made = Path(workshop, archive.name)
             subprocess.run(
                 [java / "bin" / "java", "-Xshare:dump", f"-XX:SharedArchiveFile={made}", "-version"],
@@ -237,7 +240,7 @@ def class_archive(java: Path, cache: Path) -> Path | None:
             )
             made.chmod(0o444)
             made.rename(archive)
-    except (OSError, subprocess.SubprocessError):
+    except (OSError, SetupError, subprocess.SubprocessError):
         return None  # only slower
     return archive
 

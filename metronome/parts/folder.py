@@ -26,7 +26,7 @@ from uuid import uuid4
 import msgspec
 
 from metronome.errors import PartsUnavailable, SetupError
-from metronome.files import Lock
+from metronome.files import Lock, replace_file, sync_folder
 from metronome.parts.index import Counters
 
 #: Version of the files' format; a part of another one is built anew.
@@ -169,14 +169,9 @@ class Folder:
         """Make this the day's version, durably, and remove what belongs to none. Whoever calls holds the day's lock."""
         folder = self._folder(part.day)
         self._make(folder)
-        new = folder / "part.json.new"
-        with new.open("wb") as file:
-            file.write(msgspec.json.encode(part))
-            file.flush()
-            os.fsync(file.fileno())
-        _sync(folder)
-        new.rename(self._manifest(part.day))
-        _sync(folder)
+        # The names of its files come first: a version must not name a file that a power cut took.
+        sync_folder(folder)
+        replace_file(self._manifest(part.day), msgspec.json.encode(part), durable=True)
         named = {"part.json", *(file.name for file in part.files)}
         for path in folder.iterdir():
             if path.name not in named:
@@ -222,11 +217,3 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from elasticsearch import NotFoundError as ElasticNotFound
 from elasticsearch_dsl import Boolean, Date, Document, Keyword, MetaField
 
 from metronome.errors import Conflict, NotFound
+from metronome.files import replace_file
 from metronome.settings import Settings
 from metronome.store.client import our_errors
 from metronome.store.names import record_index
@@ -237,19 +237,9 @@ class Mirror:
     def _write_file(self) -> None:
         """A disk that is full must not keep anybody from reading the records: then the file stays as it was."""
         rows = [[row.id, dict(row.value), *row.version] for row in self.rows]
-        temporary = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with open(temporary, "w", opener=_private) as file:
-                json.dump({"index": self._records.index, "rows": rows}, file)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self._path)
+            text = json.dumps({"index": self._records.index, "rows": rows})
+            replace_file(self._path, text, durable=True, shared=True)
         except OSError as error:
             log.warning("the local copy can't be written", extra={"path": str(self._path), "problem": repr(error)})
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

@@ -326,7 +326,7 @@ deadly({owner}, {name!r}, {after})
         ("sort.Sorter", "_sum"),
         ("folder.Folder", "take_in"),
         ("folder.Folder", "replace"),
-        ("folder", "_sync"),
+        ("folder", "sync_folder"),
     ],
 )
 def test_a_builder_killed_at_any_step_leaves_nothing_that_is_read(
