@@ -5,11 +5,14 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import select
 import shutil
 import signal
+import socket
 import subprocess
 import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from conftest import wait_for
 from elasticsearch import ApiError, Elasticsearch
 from test_held import NOWHERE
 from test_server import Installation
+from test_slow_clients import UNFINISHED
 
 from metronome.settings import Settings
 from metronome.spool.files import spool_files
@@ -208,6 +212,7 @@ def test_what_is_acknowledged_after_spool_files_were_removed_under_the_workers_i
 def test_one_trouble_after_the_other_costs_no_event(troubled: Troubled, small_disk: Path) -> None:
     """Read this to see how each shows itself, and that nobody has to do anything but to end it."""
     spool = troubled.home / "spool"
+    host, _, port = troubled.bind.rpartition(":")
     troubled.start("serve", "drain")
     troubled.wait_until_ready()
     wait_for(lambda: is_well(troubled), "all to be well")
@@ -245,7 +250,16 @@ def test_one_trouble_after_the_other_costs_no_event(troubled: Troubled, small_di
     (spool / "drain.json").write_text(json.dumps({**status, "at": status["at"] + 86_400}))
     wait_for(lambda: json.loads((spool / "drain.json").read_text())["at"] < status["at"] + 60, "the drain's word")
 
-    # 6. The drain is killed, and another starts.
+    # 6. 200 clients begin requests and don't go on: nobody waits for them.
+    with ExitStack() as opened:
+        slow = [opened.enter_context(socket.create_connection((host, int(port)), timeout=20)) for _ in range(200)]
+        for number, client in enumerate(slow):
+            client.sendall(list(UNFINISHED.values())[number % len(UNFINISHED)])
+        assert [troubled.tick(f"beside {number}") for number in range(20)] == [202] * 20
+        troubled.answers()
+        assert select.select(slow, [], [], 0)[0] == [], "none of the slow ones had to be closed for that"
+
+    # 7. The drain is killed, and another starts.
     troubled.kill("drain")
     assert troubled.tick("killed") == 202
     troubled.answers()
@@ -254,7 +268,7 @@ def test_one_trouble_after_the_other_costs_no_event(troubled: Troubled, small_di
     # The end of the first trouble: all is stored, by itself.
     troubled.elasticsearch.indices.put_settings(index=red, settings={next(iter(NOWHERE)): None})
     wait_for(lambda: not held(spool), "the late event to go", 60)
-    troubled.arrives("late", "today", "full", "removed", "killed")
+    troubled.arrives("late", "today", "full", "removed", "killed", *(f"beside {number}" for number in range(20)))
     wait_for(lambda: is_well(troubled), "all to be well")
 
 

@@ -18,6 +18,8 @@ from typing import Any
 
 from metronome.files import identity
 from metronome.spool.files import BESIDE, is_damage, slot_and_number, transaction
+from metronome.spool.spool import PAGE_BYTES
+from metronome.spool.wal import is_damaged
 
 #: The largest row there can be. A damaged length above it isn't believed, and no memory is taken for it.
 MAX_ROW_BYTES = 256 * 2**20
@@ -50,6 +52,8 @@ class Reader:
         """Raises Damaged, or sqlite3.Error where there is no such file."""
         self.path = path
         self.position = 0
+        if is_damaged(path, PAGE_BYTES):
+            raise Damaged("its write-ahead log is damaged")
         # `rw`, so that looking at a file that was just removed doesn't make it anew.
         self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=10)
         self._identity = identity(path)

@@ -10,9 +10,10 @@ How       1. The file is renamed to `….db.broken`. Its writer notices that, ac
 Crashes   A file that is still `….broken` at the next start is rescued once more. Rows that were sent before meet 409s.
 
 Format (https://www.sqlite.org/fileformat2.html): pages of PAGE_BYTES; the latest frame of the write-ahead log
-replaces a page. A leaf of a table is `13, …, number of cells at 3, …, pointers to the cells at 8`; a cell is `payload's
-length, id, payload, first overflow page`; a payload is `header's length, types, values`. All of it is doubted: a
-wrong number leads to bytes whose checksum doesn't hold, and no payload is followed further than MAX_ROW_BYTES.
+replaces a page. wal.py reads the log; where a frame is damaged, the page's earlier image is looked at as well.
+A leaf of a table is `13, …, number of cells at 3, …, pointers to the cells at 8`; a cell is `payload's length, id,
+payload, first overflow page`; a payload is `header's length, types, values`. All of it is doubted: a wrong number leads
+to bytes whose checksum doesn't hold, and no payload is followed further than MAX_ROW_BYTES.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from metronome.spool.files import damaged_ending, move_aside
 from metronome.spool.quarantine import Quarantine
 from metronome.spool.reader import MAX_ROW_BYTES, Row
 from metronome.spool.spool import PAGE_BYTES, Spool
+from metronome.spool.wal import Frame, frames
 
 BROKEN = ".broken"
 
@@ -38,7 +40,8 @@ _LEAF = 0x0D
 #: Payload beyond this is on overflow pages (the format's X and M, for a table's leaf without reserved bytes).
 _MOST_LOCAL = PAGE_BYTES - 35
 _LEAST_LOCAL = (PAGE_BYTES - 12) * 32 // 255 - 23
-_FRAME_BYTES = 24 + PAGE_BYTES
+#: A place that stands for the database file itself.
+_IN_FILE = -1
 
 
 def broken_files(folder: Path) -> list[Path]:
@@ -96,12 +99,26 @@ def rows(path: Path) -> Iterator[Row]:
         pages = _Pages(file, log)
         free, missing = pages.free(), 0
         for number in pages.numbers():
-            page = pages.read(number)
+            found = list(_rows_of_images(pages, number))
             if number not in free:
-                missing += not page.strip(b"\0")
-                yield from _rows_of(pages, page)
+                missing += not pages.read(number).strip(b"\0")
+                yield from found
+            elif pages.doubted:
+                # The list of free pages may be older than the damage: a page on it may be in use again.
+                yield from (row for row in found if row.intact)
         if missing:
             yield Row(0, 0, 0, b"%d pages are missing or empty" % missing, intact=False)
+
+
+def _rows_of_images(pages: _Pages, number: int) -> Iterator[Row]:
+    """Rows of a page: of its last image, and where that may be damaged also those that only an earlier one has."""
+    *earlier, last = pages.images(number)
+    saved = {row.id: row for image in earlier for row in _rows_of(pages, image) if row.intact}
+    for row in _rows_of(pages, last):
+        if row.intact or row.id not in saved:
+            saved.pop(row.id, None)
+            yield row
+    yield from saved.values()
 
 
 def _open_log(path: Path) -> IO[bytes]:
@@ -114,22 +131,29 @@ class _Pages:
     def __init__(self, file: IO[bytes], log: IO[bytes]) -> None:
         self._file, self._log = file, log
         self.count = -(-os.fstat(file.fileno()).st_size // PAGE_BYTES)
-        #: Page to the place of its image in the log.
-        self._logged: dict[int, int] = {}
+        #: Page to the places of its images in the log, the last one at the end; `_IN_FILE` is that of the file. There
+        #: are several only where a later one may be damaged.
+        self._logged: dict[int, list[int]] = {}
+        #: Whether frames of the log are damaged.
+        self.doubted = False
         self._read_log()
 
     def _read_log(self) -> None:
-        """Frames of the log's present round (their salt says so), up to its last commit."""
-        size = os.fstat(self._log.fileno()).st_size
-        salt = os.pread(self._log.fileno(), 32, 0)[16:24]
-        under_way: dict[int, int] = {}
-        for place in range(32, size - _FRAME_BYTES + 1, _FRAME_BYTES):
-            head = os.pread(self._log.fileno(), 24, place)
-            if head[8:16] == salt:
-                under_way[int.from_bytes(head[:4])] = place + 24
-                if int.from_bytes(head[4:8]):  # a commit
-                    self._logged |= under_way
-                    under_way.clear()
+        """Frames of the log's present round up to its last commit, or all of them if a commit may be damaged."""
+        under_way: list[Frame] = []
+        for frame in frames(self._log.fileno(), PAGE_BYTES):
+            under_way.append(frame)
+            self.doubted = self.doubted or not frame.intact
+            if frame.commits:
+                self._take(under_way)
+        if self.doubted:
+            self._take(under_way)
+
+    def _take(self, under_way: list[Frame]) -> None:
+        for frame in under_way:
+            earlier = [] if frame.intact else self._logged.get(frame.page, [_IN_FILE])
+            self._logged[frame.page] = [*earlier, frame.at]
+        under_way.clear()
 
     def numbers(self) -> list[int]:
         """Of every page there is, and of those that its head says there should be."""
@@ -139,9 +163,19 @@ class _Pages:
         return sorted({*range(1, last + 1), *self._logged})
 
     def read(self, number: int) -> bytes:
-        """A page's bytes, fewer at the end of a file that was cut; none where there is no such page."""
-        if number in self._logged:
-            return os.pread(self._log.fileno(), PAGE_BYTES, self._logged[number])
+        """A page's bytes, fewer at the end of a file that was cut; none where there is no such page.
+
+        Of several images it is the one that is sure to be of this page, if that has any bytes.
+        """
+        return next((image for image in self.images(number) if image), b"")
+
+    def images(self, number: int) -> list[bytes]:
+        """The bytes of a page as its log has them last, or its file; before them earlier ones that may be needed."""
+        return [self._image(number, place) for place in self._logged.get(number, [_IN_FILE])]
+
+    def _image(self, number: int, place: int) -> bytes:
+        if place != _IN_FILE:
+            return os.pread(self._log.fileno(), PAGE_BYTES, place)
         return os.pread(self._file.fileno(), PAGE_BYTES, (number - 1) * PAGE_BYTES) if number > 0 else b""
 
     def free(self) -> set[int]:

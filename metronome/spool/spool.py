@@ -59,6 +59,7 @@ from metronome.spool.files import (
     take_slot,
     transaction,
 )
+from metronome.spool.wal import is_damaged
 
 log = logging.getLogger("metronome.spool")
 
@@ -317,6 +318,8 @@ class Spool:
 
 
 def _open_for_writing(path: Path, max_bytes: int) -> sqlite3.Connection:
+    if is_damaged(path, PAGE_BYTES):
+        raise sqlite3.DatabaseError("its write-ahead log is damaged")
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
     try:
         db.execute(f"pragma page_size = {PAGE_BYTES}")

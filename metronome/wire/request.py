@@ -91,6 +91,9 @@ def _parts(found: bytes, request: Request, settings: Settings) -> list[tuple[str
         raise TooLarge(f"a form has at most {_MAX_PARTS} fields") from None
     except ValueError:
         raise BadPayload("the form's parts can't be read; one is cut short, or the boundary is another") from None
+    # The parser gives None for the name of a part that has none.
+    if None in fields:
+        raise BadPayload("a part of the form has no name; give each its name in Content-Disposition")
     return list(fields.items(multi=True))
 
 
