@@ -387,6 +387,7 @@ def nodes(version: str) -> Reply:
 
 WRONG = [
     pytest.param({"/_nodes": nodes("7.17.9")}, "this cluster runs 7.17.9; Metronome needs 8.19", id="wrong version"),
+    pytest.param({"/_nodes": nodes("7.17.9"), "/_cluster/health": (503, ELASTIC, error("played"))}, "this cluster runs 7.17.9; Metronome needs 8.19", id="wrong version, and no health in time"),
     pytest.param({"/_cluster/health": (401, ELASTIC, error("security_exception"))}, "refused our credentials or role", id="no access"),
     pytest.param({"/_cluster/health": (200, {"Content-Type": "text/html"}, b"<p>")}, "isn't Elasticsearch", id="something else"),
 ]  # fmt: skip

@@ -255,7 +255,7 @@ def test_one_trouble_after_the_other_costs_no_event(troubled: Troubled, small_di
         slow = [opened.enter_context(socket.create_connection((host, int(port)), timeout=20)) for _ in range(200)]
         for number, client in enumerate(slow):
             client.sendall(list(UNFINISHED.values())[number % len(UNFINISHED)])
-        assert [troubled.tick(f"beside {number}") for number in range(20)] == [202] * 20
+        assert [troubled.tick(f"beside-{number}") for number in range(20)] == [202] * 20
         troubled.answers()
         assert select.select(slow, [], [], 0)[0] == [], "none of the slow ones had to be closed for that"
 
@@ -268,7 +268,7 @@ def test_one_trouble_after_the_other_costs_no_event(troubled: Troubled, small_di
     # The end of the first trouble: all is stored, by itself.
     troubled.elasticsearch.indices.put_settings(index=red, settings={next(iter(NOWHERE)): None})
     wait_for(lambda: not held(spool), "the late event to go", 60)
-    troubled.arrives("late", "today", "full", "removed", "killed", *(f"beside {number}" for number in range(20)))
+    troubled.arrives("late", "today", "full", "removed", "killed", *(f"beside-{number}" for number in range(20)))
     wait_for(lambda: is_well(troubled), "all to be well")
 
 

@@ -155,13 +155,21 @@ def wait_until_usable(
     """Wait for a cluster that answers and isn't red; gives its version. Raises what was wrong last."""
     deadline = time.monotonic() + timeout_s
     while True:
+        problem = None
+        found = ""
+        # Each is asked, whatever comes of the other: a cluster that is slow or red just now may be one of a version
+        # that waiting doesn't mend.
         try:
-            status = health(client)
-            if status != "red":
-                return check(client)
-            problem: Exception = StoreUnavailable("the cluster's state is red: a primary shard is missing")
+            if health(client) == "red":
+                problem = StoreUnavailable("the cluster's state is red: a primary shard is missing")
         except StoreUnavailable as error:
             problem = error
+        try:
+            found = check(client)
+        except StoreUnavailable as error:
+            problem = problem or error
+        if problem is None:
+            return found
         if time.monotonic() > deadline:
             raise problem
         on_wait(str(problem))
