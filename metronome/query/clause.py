@@ -7,7 +7,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from metronome.event.fields import ITEM_NAMES
+from metronome.event.fields import FIELDS, ITEM_NAMES
 from metronome.periods import read_time, to_ms
 from metronome.query.condition import (
     All,
@@ -29,6 +29,11 @@ from metronome.query.question import Count, Question, Ranges, Unique
 Json = dict[str, Any]
 
 NOTHING: Json = {"match_none": {}}
+
+#: Lucene's longest term. No index holds a longer text, and asking for one is an error.
+_MAX_TERM_BYTES = 32766
+
+_WHOLE_NUMBERS = frozenset(field.name for field in FIELDS if field.kind == "long")
 
 #: A number as JSON writes it: so it stands in a keyword where text came first that day.
 _NUMBER = "-?[0-9]+(\\.[0-9]+)?([eE][-+]?[0-9]+)?"
@@ -61,16 +66,23 @@ def _item(condition: Item, kinds: Kinds) -> Json:
 
 def _in(condition: In, kinds: Kinds) -> Json:
     values = _as_indexed(condition.values, kinds.of(condition.field))
+    if condition.field in _WHOLE_NUMBERS:
+        values = [value for value in values if not is_number(value) or _fits_64_bits(value)]
     if not values:
         return NOTHING
     return {"term": {condition.field: values[0]}} if len(values) == 1 else {"terms": {condition.field: values}}
+
+
+def _fits_64_bits(number: float) -> bool:
+    """Whether 64 bits hold a number of this size."""
+    return -(2**63) <= number < 2**63
 
 
 def _as_indexed(values: tuple[Any, ...], kind: str) -> list[Any]:
     """Those of the values that a field of this kind can have, as its index has them."""
     numbers = [value for value in values if is_number(value)]
     flags = [value for value in values if isinstance(value, bool)]
-    texts = [value for value in values if isinstance(value, str)]
+    texts = [value for value in values if isinstance(value, str) and len(value.encode()) <= _MAX_TERM_BYTES]
     as_text = ["true" if flag else "false" for flag in flags]
     # number    3 and 3.0                     flag      true
     # text      "3"                           flags     true, as "true"
@@ -102,8 +114,18 @@ def _between(condition: Between, kinds: Kinds) -> Json:
         name: to_ms(bound) if isinstance(bound, datetime) else bound for name, bound in given if bound is not None
     }
     if condition.of_time:
-        bounds["format"] = "epoch_millis"
-    return {"range": {condition.field: bounds}}
+        return {"range": {condition.field: {**bounds, "format": "epoch_millis"}}}
+    return _range(condition.field, bounds)
+
+
+def _range(field: str, bounds: Json) -> Json:
+    """Numbers or texts within bounds. To a field of whole numbers what 64 bits don't hold is an error."""
+    if field in _WHOLE_NUMBERS:
+        beyond = {name: bound for name, bound in bounds.items() if not _fits_64_bits(bound)}
+        if any((bound > 0) == name.startswith("g") for name, bound in beyond.items()):
+            return NOTHING
+        bounds = {name: bound for name, bound in bounds.items() if name not in beyond}
+    return {"range": {field: bounds}} if bounds else _exists(field)
 
 
 def _contains(condition: Contains, kinds: Kinds) -> Json:
@@ -142,7 +164,7 @@ def _outside(condition: Outside, kinds: Kinds) -> Json:
         return _exists(condition.field)
     gaps = [{"lt": known[0]}, *({"gt": one, "lt": next_} for one, next_ in pairwise(known))]
     gaps.append({"gt": known[-1]})
-    return _any([{"range": {condition.field: gap}} for gap in gaps])
+    return _any([_range(condition.field, gap) for gap in gaps])
 
 
 _CLAUSES: dict[type, Callable[[Any, Kinds], Json]] = {

@@ -266,7 +266,7 @@ def test_a_cursor_is_checked(shop: Gateway) -> None:
         ),
         (
             {"series": [{}], "where": [{"field": "a", "op": "contains", "value": "x" * 501}]},
-            "where[0]: value: a text of 1 to 500 characters",
+            "where[0]: value: a text of 1 to 256 characters",
         ),
         ({"series": [{}], "by": ["_id"]}, "'_id' isn't a field of events"),
         ({"series": [{"measure": "unique:_index"}]}, "'_index' isn't a field of events"),
@@ -296,6 +296,26 @@ def test_more_filters_than_elasticsearch_takes_are_a_400(gateway: Gateway) -> No
     response = gateway.http.post("/query/trend", json={"series": [{}], "where": [{"any": some}] * 10})
     assert response.status_code in (200, 400)  # how many are too many hangs on Elasticsearch's memory
     assert response.status_code == 200 or response.json["error"]["message"].startswith("where: more filters")
+
+
+@pytest.mark.parametrize(
+    ("condition", "count"),
+    [
+        pytest.param({"field": "status", "op": "gt", "value": 1e300}, 0, id="above all whole numbers"),
+        pytest.param({"field": "status", "op": "lt", "value": 1e300}, 2, id="below what no whole number reaches"),
+        pytest.param({"field": "status", "op": "gte", "value": -(2.0**63) * 2}, 2, id="from below all whole numbers"),
+        pytest.param({"field": "status", "op": "lte", "value": -1e300}, 0, id="up to below all whole numbers"),
+        pytest.param({"field": "status", "op": "between", "value": [404, 1e19]}, 1, id="one bound beyond"),
+        pytest.param({"field": "status", "op": "in", "value": [1e300, 404]}, 1, id="a value beyond"),
+        pytest.param({"field": "browser", "op": "in", "value": ["é" * 20_000, "Firefox"]}, 2, id="a text that no index holds"),
+        pytest.param({"field": "browser", "op": "contains", "value": "*" * 256}, 0, id="the longest text looked for"),
+    ],
+)  # fmt: skip
+def test_values_that_no_index_holds_are_no_error(gateway: Gateway, condition: dict[str, Any], count: int) -> None:
+    gateway.accepted([{"id": "home", "status": status, "browser": "Firefox"} for status in (200, 404)])
+    gateway.drain()
+    (series,) = result(gateway, "trend", series=[{}], where=[condition])["series"]
+    assert series["total"] == count
 
 
 def test_names_of_fields_are_never_patterns(shop: Gateway) -> None:

@@ -36,8 +36,8 @@ WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", 
 MAX_DEPTH = 20
 MAX_FILTERS = 500
 
-#: Longest text that is looked for inside others.
-MAX_TEXT = 500
+#: Longest text that is looked for inside others. Elasticsearch refuses some of more than 300 characters.
+MAX_TEXT = 256
 
 #: Fields that hold times.
 _TIMES = ("@timestamp", "received_at")
