@@ -52,8 +52,8 @@ class Frame:
 def is_damaged(path: Path, page_bytes: int) -> bool:
     """Whether the log of a database has damaged frames; a file that this process has looked at before has none.
 
-    A transaction that was cut short by a crash may be taken for damage where the whole of a frame's place is there.
-    That costs a rescue, and no row.
+    A last frame that was cut short by a crash isn't damage, unless it lies over one of an earlier round: that costs a
+    rescue, and no row.
     """
     known = identity(path)
     if known is None or (path, known) in _seen:
@@ -79,10 +79,18 @@ def _damage(log: Path, page_bytes: int) -> tuple[bytes, int] | None:
             head = os.pread(file.fileno(), _HEAD_BYTES, 0)
             if not _head_holds(head):
                 return head, 0
-            bad = next((frame.at for frame in frames(file.fileno(), page_bytes) if not frame.intact), None)
-            return None if bad is None else (head, bad)
+            found = list(frames(file.fileno(), page_bytes))
+            bad = next((place for place, frame in enumerate(found) if not frame.intact), None)
+            if bad is None or (bad == len(found) - 1 and _is_cut(file.fileno(), found[bad], page_bytes)):
+                return None
+            return head, found[bad].at
     except OSError:
         return None  # there is none, or its disk is ill: then SQLite says so
+
+
+def _is_cut(log: int, frame: Frame, page_bytes: int) -> bool:
+    """Whether the last frame's writing was cut short: its end was never written. Nobody was told that it is safe."""
+    return os.pread(log, 1, frame.at + page_bytes - 1) in (b"", b"\0")
 
 
 def frames(log: int, page_bytes: int) -> Iterator[Frame]:
