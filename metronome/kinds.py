@@ -227,6 +227,13 @@ NETWORKS = Kind(
 )
 
 
+NAMES = Kind(
+    "names, separated by commas, such as utm_*,lang",
+    lambda text: tuple(_listed(text)),
+    ",".join,
+)
+
+
 def _listed(text: str) -> list[str]:
     parts = [part.strip() for part in text.split(",")]
     if not all(parts):

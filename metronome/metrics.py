@@ -57,6 +57,11 @@ class Metrics:
         )
         self.refused = counter("events_refused", "Events refused, by the field at fault", "dialect", "field")
         self.set_aside = counter("events_set_aside", "Events refused that are kept in the quarantine", "dialect")
+        self.hidden = counter(
+            "properties_hidden",
+            "Properties not stored whole for privacy: withheld by name, as an address, or a page's address cut",
+            "kind",
+        )
         self.requests = counter("http_requests", "Requests answered, by route and status", "route", "status")
         self.request_seconds = seconds("http_request", "Time from a request's body to its answer", "route")
         self.spool_seconds = seconds("spool_append", "Time until a request's events were fsynced", "dialect")

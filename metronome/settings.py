@@ -235,6 +235,29 @@ class Settings:
         7305,
         "How far back an event's time may lie, in days; older events are kept in the quarantine. 0: any time is taken.",
     )
+    new_days: int = setting(
+        "METRONOME_NEW_DAYS",
+        whole(1, 1_000_000),
+        2000,
+        "Most new days for which events are taken in an hour, each of which is an index; today and yesterday don't "
+        "count. Events for more are kept in the quarantine.",
+    )
+    new_days_public: int = setting(
+        "METRONOME_NEW_DAYS_PUBLIC", whole(1, 1_000_000), 60, "The same for events that public keys sent."
+    )
+    keep_fields: tuple[str, ...] = setting(
+        "METRONOME_KEEP_FIELDS",
+        kinds.NAMES,
+        (),
+        "Names of properties that are stored whole though they hold IP addresses, credentials or a page's address.",
+        shown="(empty)",
+    )
+    keep_parameters: tuple[str, ...] = setting(
+        "METRONOME_KEEP_PARAMETERS",
+        kinds.NAMES,
+        ("utm_*", "mtm_*", "pk_campaign", "pk_kwd"),
+        "Query parameters that stay in the addresses of pages, * for any text; the others are cut.",
+    )
 
     forward_bind: str = setting(
         "METRONOME_FORWARD_BIND",

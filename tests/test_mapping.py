@@ -20,7 +20,7 @@ from hypothesis import settings as tuned
 from hypothesis import strategies as st
 
 from metronome.drain.sender import Outcome, Sender
-from metronome.event.fields import AGENT_NAMES, FIELDS, METADATA, OWNED, PRIVATE, TIME_NAMES, Field, Kind
+from metronome.event.fields import AGENT_NAMES, FIELDS, METADATA, OWNED, TIME_NAMES, Field, Kind
 from metronome.settings import Settings
 from metronome.spool.held import Held
 from metronome.spool.quarantine import UNACCEPTED, Quarantine
@@ -412,7 +412,7 @@ def test_any_object_is_refused_with_a_reason_or_stored_with_every_value(
 
 
 def test_the_names_that_are_withheld_or_judged_are_few_and_known() -> None:
-    assert not (PRIVATE | set(AGENT_NAMES)) & (METADATA | OWNED)
+    assert not set(AGENT_NAMES) & (METADATA | OWNED)
 
 
 def test_two_days_whose_first_status_and_country_differ_in_type_can_be_asked_as_one(gateway: Gateway) -> None:

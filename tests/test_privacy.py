@@ -21,7 +21,7 @@ AGENTS = "user_agent user-agent User-Agent userAgent user_agent.original http_us
 
 PLAIN = """
     id item_id app event session_id distinct_id browser platform country price zip recipe tipp shipping equip address
-    street_address agent.name agent.version description cookie_policy_accepted message path request status host
+    street_address agent.name agent.version description cookie_policy_accepted message status host
 """.split()
 
 
@@ -41,7 +41,19 @@ def test_other_names_are_nobodys_business(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["url", "referer", "extra.referer", "http_referer", "referrer", "page_url", "url.original", "pageUrl"]
+    "name",
+    [
+        "url",
+        "referer",
+        "extra.referer",
+        "http_referer",
+        "referrer",
+        "page_url",
+        "url.original",
+        "pageUrl",
+        "path",
+        "request",
+    ],
 )
 def test_names_of_web_pages_are_cut(name: str) -> None:
     assert kind_of(name) == "page"

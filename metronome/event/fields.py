@@ -112,31 +112,8 @@ OWNED = frozenset(field.name for field in FIELDS if field.owned)
 #: Where the item of an event may stand; the first that is there decides.
 ITEM_NAMES = ("id", "item_id", "extra.item_id")
 
-#: Where a visitor's agent may stand; it is judged under the first name and never stored.
+#: Where a visitor's agent stands in raw documents. Intake knows more names (privacy.py), and judges it under the first.
 AGENT_NAMES = ("user_agent", "user-agent", "user_agent.original", "http_user_agent", "extra.user_agent")
-
-#: Never stored: what identifies a person without having been meant to, and credentials that leak into logs.
-PRIVATE = frozenset(
-    (
-        "ip",
-        "client_ip",
-        "clientip",
-        "remote_addr",
-        "remote_ip",
-        "x-forwarded-for",
-        "x_forwarded_for",
-        "x-real-ip",
-        "forwarded",
-        "client.ip",
-        "client.address",
-        "source.ip",
-        "source.address",
-        "authorization",
-        "proxy-authorization",
-        "cookie",
-        "set-cookie",
-    )
-)
 
 #: Where the client's time may stand; the first that is there counts.
 TIME_NAMES = ("@timestamp", "timestamp", "time", "ts")

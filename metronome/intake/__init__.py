@@ -5,6 +5,7 @@
 3. stamp.py      when, who (robot or not), what happened, where from
 4. ids.py        the id under which an event is stored, and by which a retry is known
    clamped.py    the day of an event without a usable time, where the id holds none
+   days.py       how many new days, and so new indices, an hour may begin
 5. door.py       bulk-ready bytes, one spool row
 6. receipt.py    what became of each event
    aside.py      what can't be taken of a request goes to the quarantine

@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from metronome.errors import MetronomeError
-from metronome.event.privacy import kind_of
+from metronome.event.privacy import WITHHELD, Privacy
 from metronome.logs import Sparing
 from metronome.spool.quarantine import Quarantine
 
@@ -41,8 +41,9 @@ class Aside:
     nonsense can't fill the disk.
     """
 
-    def __init__(self, folder: Path | None, max_bytes: int) -> None:
+    def __init__(self, folder: Path | None, max_bytes: int, privacy: Privacy) -> None:
         self._folder = folder
+        self._privacy = privacy
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
         self._quarantine: Quarantine | None = None
@@ -50,8 +51,15 @@ class Aside:
 
     def keep(self, events: list[tuple[Any, str]]) -> int:
         """Keep events, each as posted, with its reason; says how many are on disk now."""
-        rows = [(body, reason) for posted, reason in events if (body := _as_posted(posted)) is not None]
-        if self._folder is None or not rows:
+        if self._folder is None:
+            return 0
+        masked = self._privacy.masked
+        rows = [
+            (body, masked(reason))
+            for posted, reason in events
+            if (body := _as_posted(posted, self._privacy)) is not None
+        ]
+        if not rows:
             return 0
         try:
             with self._lock:
@@ -85,30 +93,20 @@ class Aside:
             log.debug("the quarantine can't be closed", exc_info=True)
 
 
-def _as_posted(posted: Any) -> bytes | None:
-    """The bytes of a line that couldn't be read, or the JSON of an event, without the private properties.
+def _as_posted(posted: Any, privacy: Privacy) -> bytes | None:
+    """The bytes of a line that couldn't be read, or the JSON of an event, without what isn't stored for privacy.
 
     None for an event that is nested hundreds of levels deep.
     """
     if isinstance(posted, Unreadable):
-        return posted.raw
+        return privacy.masked(posted.raw.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
     try:
-        event = _without_private(posted)
+        event = privacy.without(posted)
+        if event is WITHHELD:
+            return b""
         try:
             return orjson.dumps(event)
         except TypeError:  # a whole number of more than 64 bits, or half a character
             return json.dumps(event).encode()
     except (RecursionError, TypeError, ValueError):
         return None
-
-
-def _without_private(value: Any, prefix: str = "") -> Any:
-    if isinstance(value, list):
-        return [_without_private(inner, prefix) for inner in value]
-    if not isinstance(value, dict):
-        return value
-    return {
-        name: _without_private(inner, f"{prefix}{name}.")
-        for name, inner in value.items()
-        if kind_of(prefix + name) != "withheld"
-    }

@@ -18,11 +18,12 @@ from metronome.errors import TooLarge
 from metronome.event.fields import AGENT_NAMES, FIELDS, TIME_NAMES, Event
 from metronome.intake.aside import Aside, Unreadable
 from metronome.intake.clamped import ClampedDays
+from metronome.intake.days import NewDays
 from metronome.intake.ids import checked, day_of, id_safe, mint
 from metronome.intake.origin import NO_HORIZON, Origin
 from metronome.intake.receipt import Receipt
 from metronome.intake.settle import PLAIN, Names, Settled, Unacceptable
-from metronome.intake.stamp import Arrival, Plan, agree, arrival, place_in_time, steps_for
+from metronome.intake.stamp import Arrival, Plan, agree, arrival, cut_pages, place_in_time, steps_for
 from metronome.metrics import Metrics
 from metronome.periods import to_text
 from metronome.settings import Settings
@@ -73,17 +74,27 @@ class Intake:
         self._settings = settings
         self._spool = spool
         self._metrics = metrics or Metrics()
-        self._aside = Aside(folder, settings.spool_max_bytes)
+        self._names = Names(settings)
+        self._privacy = self._names.privacy
+        self._aside = Aside(folder, settings.spool_max_bytes, self._privacy)
         self._clamped = ClampedDays(folder)
+        self._days = NewDays(folder, settings)
         self._clock = clock
         self._horizon = timedelta(days=settings.horizon_days) if settings.horizon_days else NO_HORIZON
-        self._names = Names(settings)
         self._plans: dict[tuple[Any, ...], Plans] = {}
         self._horizons: dict[timedelta, tuple[date, tuple[datetime, str]]] = {}
         self._longest = settings.max_event_bytes + len(b"\n")
         self._counted: dict[str, _Counted] = {}
 
-    def accept(self, events: Iterable[Any], origin: Origin, *, echo: bool = False, flat: bool = False) -> Receipt:
+    def accept(
+        self,
+        events: Iterable[Any],
+        origin: Origin,
+        *,
+        echo: bool = False,
+        flat: bool = False,
+        addresses: bool = True,
+    ) -> Receipt:
         """Take events in; return once every accepted one is safely on disk.
 
         `events` are JSON objects (nested ones are flattened) or `Unreadable`; they stay as they are. An event that
@@ -91,7 +102,8 @@ class Intake:
         `app` and `insert_id`, so a repeated call stores nothing twice.
 
         `flat` says that no event holds an object or an array. Pass only what `wire.events` found (`Posted.flat`): an
-        object in a flat event would be stored with its names unsettled, private ones too.
+        object in a flat event would be stored with its names unsettled, private ones too. In the same way,
+        `addresses=False` says that no text of theirs is an IP address (`Posted.addresses`), so that none is looked for.
 
         Raises TooLarge before anything is looked at, and SpoolFull or SpoolUnavailable before anything is promised.
         After the spool has the events nothing is raised.
@@ -101,7 +113,7 @@ class Intake:
         if len(events) > limit:
             raise TooLarge(f"{len(events)} events in one request; send at most {limit} (METRONOME_MAX_BATCH_EVENTS)")
         came = self._arrival(origin)
-        taken = self._taken(events, origin, came, echo=echo, flat=flat)
+        taken = self._taken(events, origin, came, echo, flat, addresses)
         if taken.clamped:
             self._settle_clamped(taken, came)
         receipt, took_s = taken.receipt, 0.0
@@ -117,62 +129,58 @@ class Intake:
             log.exception("events were accepted, but not counted", extra={"events": receipt.accepted})
         return receipt
 
-    def _taken(self, events: list[Any], origin: Origin, came: Arrival, *, echo: bool, flat: bool) -> _Taken:
+    def _taken(self, events: list[Any], origin: Origin, came: Arrival, echo: bool, flat: bool, look: bool) -> _Taken:
         """Stamp the events of a request. All of it is one loop, since a call an event costs 2 % of it."""
-        plans = self._plans_for(origin)
-        quick, bound_app, tail, at_text = not origin.agent, came.facts.get("app", ""), came.tail, came.at_text
-        minted, longest, taken = mint(came.at), self._longest, _Taken()
-        receipt, put, put_id = taken.receipt, taken.parts.append, taken.receipt.ids.append
-        seen: set[str] = set()
-        day, app, head = "", "", ""
+        plans, longest, tail, at_text = self._plans_for(origin), self._longest, came.tail, came.at_text
+        quick, bound_app = not (origin.agent or look), came.facts.get("app", "")
+        minted, taken, seen, heads = mint(came.at), _Taken(), set[str](), dict[tuple[str, str], str]()
+        receipt, put, days = taken.receipt, taken.parts.append, self._days.known(came.at)
+        put_id = receipt.ids.append
         for position, posted in enumerate(events):
             try:
                 plan = plans.get(tuple(posted)) if quick and type(posted) is dict else None
                 if plan is not None and (flat or PLAIN.issuperset(map(type, posted.values()))):
                     event: Event = posted.copy()
                 else:
-                    event, plan = self._settled(posted, origin, plans, flat)
-                said, steps = plan
+                    event, plan = self._settled(posted, origin, plans, flat, look)
+                said, steps, pages = plan
                 place_in_time(event, came)
                 if said:
                     agree(event, came.facts, said)
                 for step in steps:
                     step(event)
+                cut = pages and cut_pages(event, pages, self._privacy)
                 given = event.get("insert_id")
-                named = given is not None and given != ""
-                insert_id = checked(given) if named else minted()
+                insert_id = checked(given) if (named := given is not None and given != "") else minted()
                 try:
                     line = orjson.dumps(event)[:-1] + tail
                 except TypeError:
                     line = _slow_line(event)[:-1] + tail
                 if len(line) > longest:
                     raise Unacceptable(_TOO_LONG % (len(line) - 1, longest - 1))  # noqa: TRY301 - a call an event
+                timeless = named and event["@timestamp"] is at_text
+                its_day = (timeless and day_of(insert_id, came.latest)) or event["@timestamp"][:10]
+                if its_day not in days:
+                    self._days.begin(its_day, came.at, public=origin.is_public)
             except Unacceptable as why:
                 taken.refuse(position, posted, why)
                 continue
             put_id(insert_id)
-            if type(event) is Settled:
-                receipt.note(position, event)
+            if cut or type(event) is Settled:
+                receipt.note(position, event, cut)
             if echo:
                 receipt.records.append(line[:-1])
-            its_time, its_app = event["@timestamp"], event.get("app", bound_app)
-            its_day = its_time[:10]
-            if named and its_time is at_text:
-                its_day = day_of(insert_id, came.latest) or its_day
+            its_app = event.get("app", bound_app)
             if type(its_app) is not str:
                 its_app = "" if its_app is None else str(its_app)
-            # Neighbours mostly share day and app, and with them the start of their action lines.
-            if its_day != day or its_app != app:
-                day, app = its_day, its_app
-                head = self._head(day, app)
-            action = f'{head}{insert_id}"}}}}\n'
+            action = f'{heads.get((its_day, its_app)) or self._head(its_day, its_app, heads)}{insert_id}"}}}}\n'
             if named:
                 if action in seen:
                     receipt.duplicate += 1
                     continue
                 seen.add(action)
-                if its_time is at_text and "clamped" in event.get("flags", ()):
-                    taken.clamped.append((len(taken.parts), app, insert_id))
+                if timeless and "clamped" in event.get("flags", ()):
+                    taken.clamped.append((len(taken.parts), its_app, insert_id))
             put(action.encode())
             put(line)
         receipt.accepted = len(taken.parts) // 2
@@ -205,7 +213,7 @@ class Intake:
             plans = self._plans[kind] = {}
         return plans
 
-    def _settled(self, posted: Any, origin: Origin, plans: Plans, flat: bool) -> tuple[Event, Plan]:
+    def _settled(self, posted: Any, origin: Origin, plans: Plans, flat: bool, addresses: bool) -> tuple[Event, Plan]:
         """A new event and its plan; raises Unacceptable.
 
         An event's names say which steps it takes, and millions of events have the same names in the same order. So the
@@ -215,26 +223,28 @@ class Intake:
             if origin.agent and not posted.get(_AGENT):
                 posted = {**posted, _AGENT: origin.agent}
             plan = plans.get(tuple(posted))
-            if plan is not None and (flat or PLAIN.issuperset(map(type, posted.values()))):
+            good = plan is not None and (flat or PLAIN.issuperset(map(type, posted.values())))
+            if plan is not None and good and not (addresses and self._privacy.hides(posted)):
                 return posted.copy(), plan
         elif type(posted) is Unreadable:
             raise Unacceptable(posted.reason)
-        event = self._names.settle(posted)
-        plan = steps_for(event, origin)
+        event = self._names.settle(posted, addresses=addresses)
+        plan = steps_for(event, origin, self._privacy)
         if type(event) is not Settled and len(event) <= _MAX_NAMES:
             if len(plans) > _MAX_REMEMBERED:
                 plans.clear()
             plans[tuple(event)] = plan
         return event, plan
 
-    def _head(self, day: str, app: str) -> str:
+    def _head(self, day: str, app: str, heads: dict[tuple[str, str], str]) -> str:
         """Start of an action line, up to where the insert_id goes: the index of the day, and the app.
 
         `_id` is `app:insert_id`, or the insert_id alone where there is no app. An insert_id holds no colon, so the
         two can always be told apart. An app that is too long for an id or would need escaping is replaced by its hash.
         """
         index = f"{self._settings.index_prefix}-{day.replace('-', '.')}"
-        return f'{{"create":{{"_index":"{index}","_id":"{_prefix(app)}'
+        head = heads[day, app] = f'{{"create":{{"_index":"{index}","_id":"{_prefix(app)}'
+        return head
 
     def _settle_clamped(self, taken: _Taken, came: Arrival) -> None:
         """Move clamped events that came before, on another day, to that day."""
@@ -242,7 +252,7 @@ class Intake:
         clamped = [(at, app, insert_id) for at, app, insert_id in taken.clamped if not day_of(insert_id, came.latest)]
         days = self._clamped.settle([_prefix(app) + insert_id for _, app, insert_id in clamped], came.at_text[:10])
         for (at, app, insert_id), day in zip(clamped, days, strict=True):
-            taken.parts[at] = f'{self._head(day, app)}{insert_id}"}}}}\n'.encode()
+            taken.parts[at] = f'{self._head(day, app, {})}{insert_id}"}}}}\n'.encode()
 
     def _set_aside(self, receipt: Receipt, refused: list[tuple[Any, Unacceptable]], *, untold: bool) -> None:
         """Keep what was refused of a request that is otherwise taken; a request that isn't stays the sender's."""
@@ -262,6 +272,8 @@ class Intake:
             counted.duplicate.inc(receipt.duplicate)
         if receipt.quarantined:
             counted.set_aside.inc(receipt.quarantined)
+        for kind, properties in receipt.hidden.items():
+            self._metrics.hidden.labels(kind).inc(properties)
         if receipt.rejected:
             fields = Counter(row["field"] if row["field"] in _COUNTED else "other" for row in receipt.rejected)
             for name, events in fields.items():

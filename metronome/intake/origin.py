@@ -46,6 +46,11 @@ class Origin:
     shipped: bool = False
     untold: bool = False
 
+    @property
+    def is_public(self) -> bool:
+        """Whether a public key sent the events, as their horizon says."""
+        return self.horizon is not None and self.horizon <= PUBLIC_HORIZON
+
     def check(self) -> None:
         """Whether the dialect keeps to the rules on facts and steps; raises ValueError."""
         own = owned_by(self.dialect)

@@ -6,16 +6,18 @@ The answer to a batch stays under 3 KB, whatever the batch held: shippers read l
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
+from metronome.event.fields import Event
 from metronome.intake.settle import Settled, Unacceptable
 
 #: Bytes of a short answer that each of its lists may take.
-_ROOM = {"rejected": 1000, "renamed": 500, "withheld": 500}
+_ROOM = {"rejected": 900, "renamed": 400, "withheld": 400, "cut": 300}
 
 #: Bytes of one text in a row of a short answer.
 _MOST_TEXT = 200
@@ -37,8 +39,12 @@ class Receipt:
     rejected: list[dict[str, Any]] = field(default_factory=list)
     #: With `echo`: the document of each position as it will be stored, None where it was refused.
     records: list[bytes | None] = field(default_factory=list)
+    #: How many properties weren't stored whole: withheld by `name` or as an `address`, or cut as that of a `page`.
+    hidden: Counter[str] = field(default_factory=Counter)
     #: Position, renamed names and withheld names of each event that had to change.
-    _changes: list[tuple[int, list[tuple[str, str]], list[str]]] = field(default_factory=list)
+    _changes: list[tuple[int, list[tuple[str, str]], dict[str, str]]] = field(default_factory=list)
+    #: Position and names of the page addresses that were cut.
+    _cuts: list[tuple[int, Sequence[str]]] = field(default_factory=list)
 
     @property
     def is_refusal(self) -> bool:
@@ -59,6 +65,11 @@ class Receipt:
         """The properties that aren't stored, for privacy."""
         return ({"index": at, "field": _text(name)} for at, _, withheld in self._changes for name in withheld)
 
+    @property
+    def cut(self) -> Iterable[dict[str, Any]]:
+        """The addresses of web pages that aren't stored whole."""
+        return ({"index": at, "field": _text(name)} for at, names in self._cuts for name in names)
+
     def refuse(self, position: int, posted: Any, why: Unacceptable) -> None:
         given = posted.get("insert_id") if isinstance(posted, dict) else None
         # As text: a number may have more digits than JSON's writer takes.
@@ -68,16 +79,20 @@ class Receipt:
         self.ids.append(None)
         self.records.append(None)
 
-    def note(self, position: int, event: Settled) -> None:
-        """Remember what had to change about an event that was accepted."""
-        if event.renamed or event.withheld:
+    def note(self, position: int, event: Event, cut: Sequence[str] = ()) -> None:
+        """Remember what had to change about an event that was accepted; `cut` names addresses of web pages."""
+        if type(event) is Settled and (event.renamed or event.withheld):
             self._changes.append((position, event.renamed, event.withheld))
+            self.hidden.update(event.withheld.values())
+        if cut:
+            self._cuts.append((position, cut))
+            self.hidden["page"] += len(cut)
 
     def as_dict(self, *, full: bool, ids: bool = False) -> dict[str, Any]:
         """The answer's body: with everything if `full`, else under 3 KB.
 
         Of each list the short one has the first rows and the total. It has no ids unless `ids`, for a single event.
-        `renamed` and `withheld` are left out where there is nothing to say.
+        `renamed`, `withheld` and `cut` are left out where there is nothing to say.
         """
         body: dict[str, Any] = {
             "accepted": self.accepted,
@@ -90,6 +105,7 @@ class Receipt:
             "rejected": len(self.rejected),
             "renamed": sum(len(renamed) for _, renamed, _ in self._changes),
             "withheld": sum(len(withheld) for _, _, withheld in self._changes),
+            "cut": self.hidden["page"],
         }
         for name, total in totals.items():
             if total or name == "rejected":

@@ -4,19 +4,29 @@ Elasticsearch (8.19 and 9.2, with our template) refuses a document for four thin
 name, a name of its metadata, one dotted name given twice with two types, and an array of mixed types. The first
 three are settled by renaming, the last by writing the elements as text.
 
+What isn't stored for privacy is withheld here (event/privacy.py): by its name, or because it is an IP address.
+
+Settling draws from a budget, so that a small event can't cost much: each value that is looked at, and each place of an
+array that is made, counts. An event that has used it up would be too large to be stored, and is refused at once.
+
 Almost every event has names that were seen before, and plain values. `Names.settle` only copies such an event.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
-from metronome.event.fields import AGENT_NAMES, METADATA, OWNED, PRIVATE, Event
+from metronome.event.fields import AGENT_NAMES, METADATA, OWNED, Event
+from metronome.event.privacy import Privacy, is_address
 from metronome.settings import Settings
 
 #: A renamed property keeps its own name behind this one, so that all of them stand together in Kibana.
 RENAMED = "renamed."
+
+_AGENT = AGENT_NAMES[0]
 
 #: Types of values that need no settling.
 PLAIN = frozenset((str, int, float, bool, type(None)))
@@ -42,35 +52,29 @@ class Names:
     """The rules on names. Names that were found good are remembered, so that the next event with them costs less."""
 
     def __init__(self, settings: Settings) -> None:
-        self._max_properties = settings.max_properties
-        self._max_depth = settings.max_depth
-        self._max_key_length = settings.max_key_length
+        self._limits = Limits(
+            settings.max_properties, settings.max_depth, settings.max_key_length, settings.max_event_bytes // 2
+        )
+        self.privacy = Privacy(settings.keep_fields, settings.keep_parameters)
         self._known: set[str] = set()
 
-    def settle(self, posted: Any) -> Event:
+    def settle(self, posted: Any, *, addresses: bool = True) -> Event:
         """A new flat event made of `posted`; raises Unacceptable.
 
         The event is a plain dict if its names were seen before and nothing had to change. Else it is a `Settled`,
-        which lists for the receipt what was renamed and withheld.
+        which lists for the receipt what was renamed and withheld. Without `addresses` no value can be one.
         """
         if type(posted) is not dict:
             raise Unacceptable('an event is a JSON object, such as {"id": "home"}')
         plain = PLAIN.issuperset(map(type, posted.values()))
-        if plain and posted.keys() <= self._known and len(posted) <= self._max_properties:
+        known = plain and len(posted) <= self._limits.properties and posted.keys() <= self._known
+        if known and not (addresses and self.privacy.hides(posted)):
             return posted.copy()
         return self._settle_slowly(posted)
 
     def _settle_slowly(self, posted: dict[str, Any]) -> Event:
-        settled = Settled(self._max_depth)
+        settled = Settled(self._limits, self.privacy)
         settled.take(posted)
-        if len(settled) > self._max_properties:
-            raise Unacceptable(f"{len(settled)} properties; at most {self._max_properties} are taken")
-        for name in settled:
-            if len(name) > self._max_key_length:
-                raise Unacceptable(
-                    f"the name is {len(name)} characters long; at most {self._max_key_length} are taken",
-                    name[:64],
-                )
         if settled.flags:
             settled["flags"] = sorted(settled.flags)
         elif len(self._known) + len(settled) < _MAX_KNOWN:
@@ -78,109 +82,176 @@ class Names:
         return settled
 
 
-class Settled(dict[str, Any]):
-    """A flat event that is built property by property, and a list of what was renamed and withheld."""
+class Limits(NamedTuple):
+    """What one event may have; `values` is the budget of values and of places in arrays."""
 
-    def __init__(self, max_depth: int) -> None:
+    properties: int
+    depth: int
+    key_length: int
+    values: int
+
+
+class Settled(dict[str, Any]):
+    """A flat event that is built property by property, and a list of what was renamed and withheld.
+
+    `withheld` are names, each with its kind: `name` or `address`.
+    """
+
+    def __init__(self, limits: Limits, privacy: Privacy) -> None:
         super().__init__()
-        self.max_depth = max_depth
+        self.limits = limits
+        self.privacy = privacy
+        self.left = limits.values
         self.flags: set[str] = set()
         self.renamed: list[tuple[str, str]] = []
-        self.withheld: list[str] = []
+        self.withheld: dict[str, str] = {}
+        self._numbers: dict[str, int] = {}
 
-    def take(self, value: Any, prefix: str = "", depth: int = 1) -> None:
+    def take(self, value: dict[str, Any]) -> None:
         """Put every leaf of an object under its dotted name."""
-        if depth > self.max_depth:
-            raise Unacceptable(f"objects are nested more than {self.max_depth} deep", prefix[:64].rstrip(".") or None)
-        for key, inner in value.items():
-            name = prefix + key
-            if type(inner) is dict and inner:
-                self.take(inner, name + ".", depth + 1)
-            elif type(inner) is list:
-                self._take_list(name, inner, depth)
-            elif type(inner) is dict:
-                self._put(name, None)
+        for name, inner in self._leaves(value, "", 1):
+            if type(inner) is list:
+                self._put_list(name, inner)
             else:
                 self._put(name, inner)
 
-    def _take_list(self, name: str, values: list[Any], depth: int) -> None:
-        # [1, 2], ["a", "b"], [[1], [2]]        stays an array
-        # [1, "b"]                              Elasticsearch can't take a new field of two types: ["1", "b"]
-        # [{"b": 1}, {"c": 2}]                  one array a leaf, padded so that positions still match
-        if any(type(value) is dict for value in values):
-            for leaf, column in self._columns(name, values, depth).items():
-                self._put_list(leaf, column)
-        else:
-            self._put_list(name, values)
+    def draw(self, values: int) -> None:
+        """Take from the budget; raises Unacceptable once there is no more."""
+        self.left -= values
+        if self.left < 0:
+            raise Unacceptable(
+                f"more than {self.limits.values} values, places in arrays of objects included; send less in one event"
+            )
+
+    def _leaves(self, value: dict[str, Any], prefix: str, depth: int) -> Iterator[tuple[str, Any]]:
+        if depth > self.limits.depth:
+            raise Unacceptable(
+                f"objects are nested more than {self.limits.depth} deep", prefix[:64].rstrip(".") or None
+            )
+        self.draw(len(value))
+        for key, inner in value.items():
+            name = prefix + key
+            if len(name) > self.limits.key_length:
+                most = self.limits.key_length
+                raise Unacceptable(f"the name is {len(name)} characters long; at most {most} are taken", name[:64])
+            # [1, 2], ["a", "b"], [[1], [2]]        stays an array
+            # [1, "b"]                              Elasticsearch can't take a new field of two types: ["1", "b"]
+            # [{"b": 1}, {"c": 2}]                  one array a leaf, padded so that positions still match
+            if type(inner) is dict and inner:
+                yield from self._leaves(inner, name + ".", depth + 1)
+            elif type(inner) is list:
+                self.draw(len(inner))
+                if any(type(value) is dict for value in inner):
+                    yield from self._columns(name, inner, depth).items()
+                else:
+                    yield name, inner
+            else:
+                yield name, None if type(inner) is dict else inner
 
     def _columns(self, name: str, values: list[Any], depth: int) -> dict[str, list[Any]]:
         """`a: [{"b": 1}, {"c": {"d": 2}}]` gives `{"a.b": [1, None], "a.c.d": [None, 2]}`."""
         columns: dict[str, list[Any]] = {}
-        for position, value in enumerate(values):
-            leaves: dict[str, Any] = {name: value}
-            if type(value) is dict:
-                row = Settled(self.max_depth)
-                row.take(value, name + ".", depth + 1)
-                self.flags |= row.flags
-                self.renamed += row.renamed
-                self.withheld += row.withheld
-                leaves = row
-            for leaf, inner in leaves.items():
-                columns.setdefault(leaf, [None] * len(values))[position] = inner
+
+        def place(leaf: str, value: Any) -> None:
+            if leaf not in columns:
+                self.draw(len(values))
+                columns[leaf] = [None] * len(values)
+            columns[leaf][position] = value
+
+        for position, row in enumerate(values):
+            times: Counter[str] = Counter()
+            leaves = self._leaves(row, name + ".", depth + 1) if type(row) is dict else ((name, row),)
+            for leaf, inner in leaves:
+                times[leaf] += 1
+                if times[leaf] > 1:
+                    # Of two values for one dotted name the last keeps the name.
+                    new = f"{RENAMED}{leaf}" if times[leaf] == 2 else f"{RENAMED}{leaf}.{times[leaf] - 1}"
+                    place(new, columns[leaf][position])
+                    self._note_rename(leaf, new)
+                place(leaf, inner)
         return columns
 
     def _put_list(self, name: str, values: list[Any]) -> None:
-        kinds = _kinds(values, self.max_depth)
+        kinds = _kinds(values, self.limits.depth, self.draw)
+        if "object" in kinds:
+            # Objects in arrays of arrays become text, in which no name is looked at any more.
+            values = self.privacy.without(values, f"{name}.")
+        if self.privacy.kind(name) in ("", "page") and holds_address(values):
+            self._withhold(name, "address")
+            return
         if len(kinds) > 1 or "object" in kinds:
             values = _as_text(values)
             self.flags.add("mixed_array")
         self._put(name, values)
 
     def _put(self, name: str, value: Any) -> None:
-        lower = name.lower()
-        if lower in AGENT_NAMES:
-            self.setdefault(AGENT_NAMES[0], value)
-            return
-        if lower in PRIVATE:
-            self.withheld.append(name)
-            self.flags.add("withheld")
-            return
-        if not name.strip() or name in METADATA or name in OWNED:
+        kind = self.privacy.kind(name)
+        if kind == "agent":
+            self[_AGENT] = self.get(_AGENT) or _first_text(value)
+        elif kind == "withheld":
+            self._withhold(name, "name")
+        elif kind != "kept" and is_address(value):
+            self._withhold(name, "address")
+        elif not name.strip() or name in METADATA or name in OWNED:
             self._rename(name, name.strip() or "empty", value)
-            return
-        if name in self:
-            # Of two values for one dotted name the last keeps the name.
-            self._rename(name, name, self[name])
-        self[name] = value
+        else:
+            if name in self:
+                # Of two values for one dotted name the last keeps the name.
+                self._rename(name, name, self[name])
+            self[name] = value
+        if len(self) > self.limits.properties:
+            raise Unacceptable(f"more than {self.limits.properties} properties (METRONOME_MAX_PROPERTIES)")
+
+    def _withhold(self, name: str, kind: str) -> None:
+        self.withheld[name] = kind
+        self.flags.add("withheld")
 
     def _rename(self, name: str, stem: str, value: Any) -> None:
-        new, number = RENAMED + stem, 2
+        new = RENAMED + stem
+        # Numbers go on where they stopped. From the start, the names of one stem would cost the square of their number.
+        number = self._numbers.get(stem, 1)
         while new in self:
-            new, number = f"{RENAMED}{stem}.{number}", number + 1
+            number += 1
+            new = f"{RENAMED}{stem}.{number}"
+        self._numbers[stem] = number
         self[new] = value
+        self._note_rename(name, new)
+
+    def _note_rename(self, name: str, new: str) -> None:
         self.renamed.append((name, new))
         self.flags.add("renamed_keys")
 
 
-def _kinds(values: list[Any], depth_left: int) -> set[str]:
+def holds_address(value: Any) -> bool:
+    """Whether a value is an address, or an array that holds one. Arrays are no deeper than settling allows."""
+    return any(map(holds_address, value)) if type(value) is list else is_address(value)
+
+
+def _first_text(value: Any) -> Any:
+    """The agent itself, also where a header's values are an array."""
+    if type(value) is list:
+        return next((inner for inner in value if type(inner) is str), None)
+    return value
+
+
+def _kinds(values: list[Any], depth_left: int, draw: Callable[[int], None]) -> set[str]:
     """The types Elasticsearch would see: `number`, `text`, `object`."""
     if depth_left < 0:
         raise Unacceptable("arrays are nested too deep")
     kinds: set[str] = set()
     for value in values:
         if type(value) is list:
-            kinds |= _kinds(value, depth_left - 1)
-        elif type(value) is bool:
-            kinds.add("flag")
+            draw(len(value))
+            kinds |= _kinds(value, depth_left - 1, draw)
+        elif isinstance(value, bool | str):  # both are keywords
+            kinds.add("text")
         elif isinstance(value, int | float):
             kinds.add("number")
-        elif isinstance(value, str):
-            kinds.add("text")
         elif type(value) is dict:
+            draw(len(value))
             kinds.add("object")
-            _kinds(list(value.values()), depth_left - 1)  # for its depth
-    # Text and flags are both keywords.
-    return {"text" if kind == "flag" else kind for kind in kinds}
+            _kinds(list(value.values()), depth_left - 1, draw)  # for its depth
+    return kinds
 
 
 def _as_text(values: list[Any]) -> list[Any]:

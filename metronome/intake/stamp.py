@@ -8,6 +8,7 @@ An event's names decide which steps it takes, in this order (`steps_for`):
 4. derivations       the facts of event/facts.py
 5. drops             the visitor's agent and a shipper's `@version`, which have said what they say
 6. dialect's steps   those of `Origin.steps`
+7. cuts              addresses of web pages lose what analytics doesn't need, once everything has been derived
 
 Every step changes the event in place. It raises Unacceptable for an event that can't be taken.
 """
@@ -23,6 +24,7 @@ import orjson
 
 from metronome.event.facts import Derivation, derivations
 from metronome.event.fields import AGENT_NAMES, ITEM_NAMES, TIME_NAMES, Event
+from metronome.event.privacy import Privacy
 from metronome.intake.origin import Origin
 from metronome.intake.settle import RENAMED, Unacceptable
 from metronome.periods import read_time, to_text
@@ -171,11 +173,12 @@ _CHECKS: dict[str, Step] = {**{name: _check_item(name) for name in ITEM_NAMES}, 
 _DROPS: dict[str, Step] = {_AGENT: _drop_agent, "@version": _drop_version}
 
 
-#: What is done to the events of one shape: the names that the request's facts say too, and the steps.
-Plan = tuple[tuple[str, ...], tuple[Step, ...]]
+#: What is done to the events of one shape: the names that the request's facts say too, the steps, and the names of
+#: addresses of web pages.
+Plan = tuple[tuple[str, ...], tuple[Step, ...], tuple[str, ...]]
 
 
-def steps_for(names: Iterable[str], origin: Origin) -> Plan:
+def steps_for(names: Iterable[str], origin: Origin, privacy: Privacy) -> Plan:
     """The plan for events of these names."""
     names = frozenset(names)
     own = [step.apply for step in origin.steps if _is_called(step, names)]
@@ -185,7 +188,21 @@ def steps_for(names: Iterable[str], origin: Origin) -> Plan:
         *(drop for name, drop in _DROPS.items() if name in names),
         *own,
     )
-    return tuple(name for name in origin.facts if name in names), steps
+    pages = tuple(name for name in sorted(names) if privacy.kind(name) == "page")
+    return tuple(name for name in origin.facts if name in names), steps, pages
+
+
+def cut_pages(event: Event, pages: tuple[str, ...], privacy: Privacy) -> list[str]:
+    """Cut the addresses under these names in place; gives the names of those that were longer."""
+    names = []
+    for name in pages:
+        value = event[name]
+        if type(value) is not str or "?" in value or "#" in value or "@" in value:
+            short = privacy.cut(value)
+            if short != value:
+                event[name] = short
+                names.append(name)
+    return names
 
 
 def _is_called(step: Derivation, names: frozenset[str]) -> bool:

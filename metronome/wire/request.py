@@ -23,7 +23,7 @@ from werkzeug.formparser import MultiPartParser
 from metronome.errors import BadPayload, LengthRequired, MetronomeError, TooLarge
 from metronome.settings import Settings
 from metronome.wire.access import needs
-from metronome.wire.events import Posted, from_pairs, inflate, read_events
+from metronome.wire.events import Limits, Posted, from_pairs, inflate, read_events
 
 JSON = "application/json"
 
@@ -41,7 +41,8 @@ def posted(request: Request, settings: Settings) -> Posted:
         return Posted([{}], False)
     if request.mimetype == "multipart/form-data":
         return Posted([from_pairs(_parts(found, request, settings))], False)
-    return read_events(found, request.headers.get("Content-Type", ""))
+    limits = Limits(settings.max_batch_events, settings.max_event_bytes)
+    return read_events(found, request.headers.get("Content-Type", ""), limits)
 
 
 def body(request: Request, settings: Settings) -> bytes:

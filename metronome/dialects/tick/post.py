@@ -81,6 +81,8 @@ class ReceiptSchema(Schema):
     renamed_total = fields.Integer()
     withheld = fields.List(fields.Dict(), metadata={"description": "Properties not stored for privacy: index, field"})
     withheld_total = fields.Integer()
+    cut = fields.List(fields.Dict(), metadata={"description": "Addresses of web pages not stored whole: index, field"})
+    cut_total = fields.Integer()
 
 
 def to_events(posted: Posted, given: dict[str, Any], headers: dict[str, str]) -> Posted:
@@ -120,7 +122,9 @@ def add_routes(routes: Blueprint, doors: Doors) -> None:
         headers = {} if posted.batch else _headers(request)
         posted = to_events(posted, given, headers)
         agent = None if posted.batch else _visitor_agent(request)
-        receipt = doors.intake.accept(posted.events, origin(NAME, agent), echo=echo, flat=posted.flat)
+        receipt = doors.intake.accept(
+            posted.events, origin(NAME, agent), echo=echo, flat=posted.flat, addresses=posted.addresses
+        )
         return _answer(receipt, posted.batch, echo=echo, full=full)
 
 
