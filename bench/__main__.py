@@ -1,4 +1,4 @@
-"""`python -m bench [intake] [ingest] [single] [tock] [streams] [parts]`: all by default.
+"""`python -m bench [intake] [ingest] [single] [tock] [streams] [parts] [abuse]`: all but the last by default.
 
 A table on standard output, JSON in bench/results/.
 """
@@ -12,13 +12,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import host, ingest, intake, parts, single, streams, tock
+from bench import abuse, host, ingest, intake, parts, single, streams, tock
 from metronome import __version__, process
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("which", nargs="*", default=[], help="intake, ingest, single, tock, streams, parts")
+    parser.add_argument("which", nargs="*", default=[], help="intake, ingest, single, tock, streams, parts, abuse")
     parser.add_argument("--events", type=int, default=300_000, help="events of a run of ingest")
     parser.add_argument("--runs", type=int, default=5, help="runs of ingest and single, after a warm-up")
     parser.add_argument(
@@ -33,6 +33,12 @@ def main() -> None:
     if "intake" in which:
         process.after_start()  # as in a worker: the garbage collector stays out of the way
         report["intake"] = intake.bench(events=100_000, runs=3)
+    if "abuse" in which:
+        process.after_start()
+        with tempfile.TemporaryDirectory(prefix="bench") as folder:
+            print(abuse.bench(Path(folder)))
+        if which == ["abuse"]:  # its table is all there is
+            return
     # Of short name: Elasticsearch's and SQLite's paths are below it.
     with tempfile.TemporaryDirectory(prefix="bench") as folder:
         if "streams" in which:

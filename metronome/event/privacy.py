@@ -62,7 +62,7 @@ _INSIDE = re.compile(
     r"|[0-9a-fA-F]{0,4}(?::[0-9a-fA-F]{0,4}){2,7}(?:\.\d{1,3}){0,3}(?![\w:]))"
 )
 
-_MAYBE_V4 = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}(?::\d{1,5})?")
+_V4 = re.compile(r"(?:25[0-5]|2[0-4]\d|[01]?\d?\d)(?:\.(?:25[0-5]|2[0-4]\d|[01]?\d?\d)){3}(?::\d{1,5})?", re.ASCII)
 _MAYBE_V6 = re.compile(r"\[?[0-9a-fA-F]{0,4}(?::[0-9a-fA-F]{0,4}){2,7}(?:\.\d{1,3}){0,3}(?:%\w+)?\]?(?::\d{1,5})?")
 
 
@@ -104,9 +104,9 @@ def _is_one(value: str) -> bool:
     # Names of versions look like addresses to the eye; these have four numbers below 256 and nothing else.
     if len(value) > 64 or value[-1] not in "0123456789abcdefABCDEF:]" or not (value.count(".") == 3 or ":" in value):
         return False
-    if not (_MAYBE_V4.fullmatch(value) or _MAYBE_V6.fullmatch(value)):
-        return False
-    return _parses(value)
+    if _V4.fullmatch(value):
+        return True
+    return _MAYBE_V6.fullmatch(value) is not None and _parses(value)
 
 
 def _parses(value: str) -> bool:

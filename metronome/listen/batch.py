@@ -21,7 +21,7 @@ from metronome.listen.forward import read_message
 from metronome.listen.framing import Unframed
 from metronome.logs import Sparing
 from metronome.settings import Settings
-from metronome.wire.events import read_events
+from metronome.wire.events import Limits, read_events
 
 log = logging.getLogger("metronome.listen")
 
@@ -152,7 +152,9 @@ def read_lines(block: bytes, settings: Settings) -> list[Any]:
     ]
     if long:
         block = b"\n".join(line for line in lines if len(line) <= longest)
-    return read_events(block, "application/x-ndjson").events + long
+    # A block is what has come so far, not a request: it is bounded by its bytes alone.
+    limits = Limits(len(lines), settings.max_event_bytes)
+    return read_events(block, "application/x-ndjson", limits).events + long
 
 
 class Batches:

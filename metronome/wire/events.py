@@ -44,8 +44,9 @@ _AS_POSTED = 8
 #: Members of a gzip body. Compressors that write blocks make one in 64 KB; an empty one costs as much as a full one.
 _MAX_MEMBERS = 1000
 
-#: What reading makes of a body, in bytes: a value, and an object beside its values.
-_VALUE_BYTES, _OBJECT_BYTES = 72, 150
+#: What reading makes of a body, in bytes: a value, an object beside its values, a name.
+_VALUE_BYTES, _OBJECT_BYTES, _NAME_BYTES = 72, 150, 130
+_ORDINARY_NAMES = 64
 
 #: Bytes that reading may take beyond four times the body: what as many small events as a request may have take.
 _ROOM_AN_EVENT = 8 * 1024
@@ -163,7 +164,9 @@ def _weigh(body: bytes, limits: Limits) -> None:
         return
     objects = body.count(b"{")
     values = body.count(b",") + body.count(b"[") + objects
-    if _VALUE_BYTES * values + _OBJECT_BYTES * objects > least:
+    # Names repeat in ordinary batches, and are made once. Of very many in one object each is made for itself.
+    names = max(0, body.count(b'":') - _ORDINARY_NAMES * objects)
+    if _VALUE_BYTES * values + _OBJECT_BYTES * objects + _NAME_BYTES * names > least:
         raise TooLarge(f"the body holds about {values} values, too many for its size; send smaller batches")
 
 

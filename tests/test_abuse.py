@@ -1,0 +1,57 @@
+"""Inputs of ill will: each costs no more than ordinary batches of its size, in time and in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.abuse import MB, Cost, Input, Measured, inputs, ordinary
+from metronome.errors import TooLarge
+from metronome.wire.events import Limits, read_events
+
+INPUTS = list(inputs())[1:]
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
+    return Measured(Path(tmp_path_factory.mktemp("abuse")))
+
+
+@pytest.fixture(scope="module")
+def usual(measured: Measured) -> Cost:
+    return measured.cost(ordinary())
+
+
+@pytest.mark.parametrize("given", INPUTS, ids=lambda given: given.name)
+def test_no_input_costs_more_than_ordinary_batches_of_its_size(measured: Measured, usual: Cost, given: Input) -> None:
+    cost = measured.cost(given)
+    assert cost.status in (202, 400, 413, 422)
+    # The least is what one ordinary batch costs: under 5 ms on the machine of the printed table.
+    batches = max(1.0, len(given.body) / len(ordinary().body))
+    assert cost.ms <= 8 * batches * usual.ms if len(given.body) >= 1024 else cost.ms <= 1.5 * usual.ms
+    # The JSON reader reserves twelve times the body before it reads; it touches what the values need.
+    assert cost.memory <= 16 * len(given.body) + 16 * MB
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"[" + b",".join([b"{}"] * 400_000) + b"]", id="objects"),
+        pytest.param(b"[" + b",".join([b"1"] * 2_000_000) + b"]", id="numbers"),
+        pytest.param(b'{"a":1}\n' * 2001, id="lines"),
+    ],
+)
+def test_a_body_of_too_many_values_is_refused_before_it_is_read(body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metronome.wire.events.orjson", None)
+    kind = "application/x-ndjson" if body.endswith(b"\n") else "application/json"
+    with pytest.raises(TooLarge):
+        read_events(body, kind)
+
+
+def test_a_line_far_beyond_the_limit_of_an_event_costs_the_others_nothing() -> None:
+    long = b'{"id":"' + b"x" * 1000 + b'"}'
+    posted = read_events(b'{"id":"a"}\n' + long + b'\n{"id":"b"}', "application/x-ndjson", Limits(10, 100))
+    assert [getattr(event, "raw", event) for event in posted.events] == [{"id": "a"}, long, {"id": "b"}]
+    with pytest.raises(TooLarge):
+        read_events(long, "application/json", Limits(10, 100))
