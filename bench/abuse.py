@@ -136,7 +136,7 @@ class Measured:
 
 
 def _seconds(run: Callable[[], Any]) -> float:
-    agents._judged.clear()  # agents of ill will are new each time
+    agents.judged.clear()  # agents of ill will are new each time
     started = time.process_time()
     run()
     return time.process_time() - started

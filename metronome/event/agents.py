@@ -31,10 +31,11 @@ def judge(agent: str) -> dict[str, Any]:
     `is_robot` (COUNTER's whole list), `is_machine` (its list of scripts and libraries), for robots
     `robot_pattern` and `robot_list`, and `browser` and `platform` where they are known.
     """
-    return _judged[agent.strip()[:MAX_AGENT]]
+    return judged[agent]
 
 
 def _judge(agent: str) -> dict[str, Any]:
+    agent = agent.strip()[:MAX_AGENT]
     if agent in ("", "-"):
         return {}
     # Half of a surrogate pair can't be written in UTF-8, which both matchers read.
@@ -77,4 +78,5 @@ def _patterns(name: str) -> _Patterns:
     return _Patterns([line for line in text.splitlines() if line.strip()])
 
 
-_judged = Memo(_judge, most=16_384)
+#: What `judge` says, by agent; whoever judges millions looks here, which saves the call.
+judged = Memo(_judge, most=16_384, longest=MAX_AGENT)

@@ -135,7 +135,7 @@ def judge_agent(event: Event) -> None:
     agent = event.get(_AGENT) or next((event[name] for name in AGENT_NAMES if event.get(name)), None)
     if not agent:
         return
-    verdict = agents.judge(agent if type(agent) is str else str(agent))
+    verdict = agents.judged[agent if type(agent) is str else str(agent)]
     if "browser" in event or "platform" in event:
         sent = {name: event[name] for name in ("browser", "platform") if event.get(name) is not None}
         verdict = {**verdict, **sent}
