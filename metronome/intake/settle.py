@@ -187,7 +187,10 @@ class Settled(dict[str, Any]):
     def _put(self, name: str, value: Any) -> None:
         kind = self.privacy.kind(name)
         if kind == "agent":
-            self[_AGENT] = self.get(_AGENT) or _first_text(value)
+            agent = _first_text(value)
+            self[_AGENT] = self.get(_AGENT) or agent
+            if type(value) is list and value != [agent]:
+                self._withhold(name, "name")  # the rest of the array isn't stored either
         elif kind == "withheld":
             self._withhold(name, "name")
         elif kind != "kept" and is_address(value):
