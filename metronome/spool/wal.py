@@ -89,7 +89,11 @@ def _damage(log: Path, page_bytes: int) -> tuple[bytes, int] | None:
 
 
 def _is_cut(log: int, frame: Frame, page_bytes: int) -> bool:
-    """Whether the last frame's writing was cut short: its end was never written. Nobody was told that it is safe."""
+    """Whether the writing of the last frame was cut short, which its end of zeros shows: nobody was told that it is safe.
+
+    A bit that flips in a last frame whose page happens to end in zero looks the same. Then the last group of requests
+    is lost without being told; every other damage is told.
+    """
     return os.pread(log, 1, frame.at + page_bytes - 1) in (b"", b"\0")
 
 
