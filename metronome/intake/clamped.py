@@ -19,7 +19,7 @@ from pathlib import Path
 
 from metronome.errors import MetronomeError
 from metronome.logs import Sparing
-from metronome.spool.files import make_folder, transaction
+from metronome.spool.files import make_folder, open_notes, transaction
 
 log = logging.getLogger("metronome.intake")
 
@@ -65,8 +65,4 @@ class ClampedDays:
 
 def _open(folder: Path) -> sqlite3.Connection:
     make_folder(folder)
-    db = sqlite3.connect(folder / "clamped.db", isolation_level=None, check_same_thread=False, timeout=5)
-    db.execute("pragma journal_mode = wal")
-    db.execute("pragma synchronous = normal")
-    db.execute(_SCHEMA)
-    return db
+    return open_notes(folder / "clamped.db", _SCHEMA)

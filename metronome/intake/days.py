@@ -22,7 +22,7 @@ from metronome.errors import MetronomeError
 from metronome.intake.settle import Unacceptable
 from metronome.logs import Sparing
 from metronome.settings import Settings
-from metronome.spool.files import make_folder, transaction
+from metronome.spool.files import make_folder, open_notes, transaction
 
 log = logging.getLogger("metronome.intake")
 
@@ -95,8 +95,4 @@ class NewDays:
 
 def _open(folder: Path) -> sqlite3.Connection:
     make_folder(folder)
-    db = sqlite3.connect(folder / "days.db", isolation_level=None, check_same_thread=False, timeout=5)
-    db.execute("pragma journal_mode = wal")
-    db.execute("pragma synchronous = normal")
-    db.execute(_SCHEMA)
-    return db
+    return open_notes(folder / "days.db", _SCHEMA)

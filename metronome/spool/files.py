@@ -151,3 +151,25 @@ def is_damage(error: Exception) -> bool:
     """Whether an error says that the file's own bytes are wrong: no database, a bad page, a changed schema."""
     code = error_code(error)
     return isinstance(error, sqlite3.DatabaseError) and code != 0 and code not in _OUTSIDE
+
+
+def open_notes(path: Path, schema: str, *, synchronous: str = "normal", timeout_s: float = 5) -> sqlite3.Connection:
+    """A small SQLite file that all processes of a host write to, its table made if it is missing.
+
+    Where two processes make it at one moment, SQLite tells one of them at once that the file is busy, whatever its
+    timeout: that one tries again. Raises sqlite3.Error.
+    """
+    db = sqlite3.connect(path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            db.execute("pragma journal_mode = wal")
+            db.execute(f"pragma synchronous = {synchronous}")
+            db.execute(schema)
+        except sqlite3.Error as error:
+            if error_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                db.close()
+                raise
+            time.sleep(0.005)
+        else:
+            return db

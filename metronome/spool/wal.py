@@ -89,7 +89,7 @@ def _damage(log: Path, page_bytes: int) -> tuple[bytes, int] | None:
 
 
 def _is_cut(log: int, frame: Frame, page_bytes: int) -> bool:
-    """Whether the writing of the last frame was cut short, which its end of zeros shows: nobody was told that it is safe.
+    """Whether the writing of the last frame was cut short: its end of zeros shows it. Nobody was told that it is safe.
 
     A bit that flips in a last frame whose page happens to end in zero looks the same. Then the last group of requests
     is lost without being told; every other damage is told.

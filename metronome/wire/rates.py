@@ -24,7 +24,7 @@ from pathlib import Path
 import limits
 
 from metronome.logs import Sparing
-from metronome.spool.files import error_code, transaction
+from metronome.spool.files import error_code, open_notes, transaction
 
 log = logging.getLogger("metronome.web")
 
@@ -121,8 +121,7 @@ class Rates:
             raise OSError("the file was of no use a moment ago")
         if self._db is None:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._db = sqlite3.connect(self._path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-            _make(self._db)
+            self._db = open_notes(self._path, _TABLE, synchronous="off", timeout_s=BUSY_S)
         elif time.monotonic() - self._cleared > CLEAR_EVERY_S:
             self._cleared = time.monotonic()
             self._db.execute("delete from hit where until <= ?", (self._now_ns(),))
@@ -145,26 +144,6 @@ class Rates:
             with contextlib.suppress(sqlite3.Error):
                 self._db.close()
             self._db = None
-
-
-def _make(db: sqlite3.Connection) -> None:
-    """Make the table, and the log beside it.
-
-    Where two processes do so at one moment, SQLite tells one of them at once that the file is busy, whatever its
-    timeout: that one tries again.
-    """
-    deadline = time.monotonic() + BUSY_S
-    while True:
-        try:
-            db.execute("pragma journal_mode = wal")
-            db.execute("pragma synchronous = off")
-            db.execute(_TABLE)
-        except sqlite3.OperationalError as error:
-            if error_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(0.005)
-        else:
-            return
 
 
 def name_of(address: str) -> str:
