@@ -7,6 +7,7 @@
 #   make lint       ruff, mypy, import contracts, generated documents
 #   make format     let ruff put the code in form
 #   make docs       write the generated parts of the documents, and mappings/
+#   make client     build the JavaScript client again (needs Node and npm)
 #   make lock       pin the newest dependencies that setup.cfg allows
 #   make image      build the container image
 #   make clean      remove the virtual environment and what tools left
@@ -17,7 +18,7 @@ LOCK := $(BIN)/uv pip compile -q setup.cfg requirements/build.in --universal --p
 	--no-emit-index-url --no-header
 WITH_COG := README.md docs/*.md
 
-.PHONY: check run test bench lint format docs lock image clean
+.PHONY: check run test bench lint format docs client lock image clean
 check: lint test
 
 run: .venv/embedded
@@ -43,6 +44,9 @@ format: .venv/dev
 docs: .venv/dev
 	$(BIN)/cog -r -I . $(WITH_COG)
 	$(BIN)/metronome mappings mappings
+
+client:
+	cd clients/javascript && npm ci && npm run build && npm test && npm run types
 
 lock: .venv/dev
 	$(BIN)/pip install -q uv

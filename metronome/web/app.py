@@ -23,7 +23,7 @@ from metronome.metrics import Metrics
 from metronome.query import Ask, of_app, open_door
 from metronome.settings import Settings
 from metronome.spool.spool import Spool
-from metronome.web import front, health, hosts, limits, openapi
+from metronome.web import front, health, hosts, limits, openapi, scripts
 from metronome.web.openapi import Chapter
 from metronome.wire.access import bound_app, guard
 from metronome.wire.request import error_answer, json_answer
@@ -69,13 +69,13 @@ def create_app(
         app.url_map.converters.update(dialect.converters)
         app.register_blueprint(dialect.blueprint(doors))
     rooms = (health.blueprint(settings, opened.spool, opened.client, metrics), front.blueprint(), *openapi.blueprints())
-    for blueprint in (*rooms, limits.blueprint(settings)):
+    for blueprint in (*rooms, limits.blueprint(settings), scripts.blueprint()):
         app.register_blueprint(blueprint)
     _check_scopes(app)
     app.extensions["keyring"] = Keyring(settings, opened.client)
     guard(app, settings, app.extensions["keyring"])
     chapters = [Chapter(dialect.name, dialect.meaning, dialect.paths()) for dialect in DIALECTS]
-    app.extensions["openapi"] = openapi.describe(app, [*chapters, health.CHAPTER, limits.CHAPTER])
+    app.extensions["openapi"] = openapi.describe(app, [*chapters, health.CHAPTER, limits.CHAPTER, scripts.CHAPTER])
     return app
 
 
