@@ -3,7 +3,7 @@ import { execFile } from "node:child_process";
 import { afterEach, beforeEach, test } from "node:test";
 import { promisify } from "node:util";
 import { Metronome } from "../src/node.js";
-import { FakeStorage, Recorder, waitFor } from "./recorder.js";
+import { FakeStorage, lateStorages, Recorder, waitFor } from "./recorder.js";
 
 let server;
 let clients;
@@ -214,6 +214,19 @@ test("what a page left behind is sent by the next, once, by whichever of two", a
   assert.deepEqual(ids(server.events), ["a", "b", "a", "b"]);
   const [first, , second] = server.events;
   assert.equal(first.insert_id, second.insert_id);
+});
+
+test("two pages that claim at once and see each other late send nothing twice", async () => {
+  const storages = lateStorages(50);
+  server.orders = [{ status: 503 }];
+  const left = new Metronome(server.url, { storage: storages[0], interval: 60_000 });
+  for (const id of ["a", "b"]) left.tick({ id });
+  await left.close();
+  await waitFor(() => Object.values(storages[1]).filter((value) => value.includes('"owner":""')).length === 2, "both");
+  server.requests = [];
+  const pages = storages.map((storage) => connect({ storage, interval: 60_000 }));
+  await Promise.all(pages.map((page) => page.flush()));
+  assert.deepEqual(ids(server.events), ["a", "b"]);
 });
 
 test("a program that ends sends what waits, and doesn't hang where the gateway is away", async () => {

@@ -74,3 +74,18 @@ export class FakeStorage {
     delete this[key];
   }
 }
+
+/** Two views of one storage, as pages in two processes have it: each sees the other's writes `ms` later, in one order. */
+export function lateStorages(ms) {
+  const both = [new FakeStorage(), new FakeStorage()];
+  const write = (own, change) => {
+    change(own);
+    setTimeout(() => both.forEach(change), ms);
+  };
+  for (const own of both) {
+    const setItem = (key, value) => write(own, (storage) => (storage[key] = `${value}`));
+    const removeItem = (key) => write(own, (storage) => delete storage[key]);
+    Object.defineProperties(own, { setItem: { value: setItem }, removeItem: { value: removeItem } });
+  }
+  return both;
+}
