@@ -266,6 +266,16 @@ def test_a_page_that_is_only_hidden_sends_once_and_sees_the_answer(visitor: Any,
     assert gate.stored() == {"a": 1, "b": 1, "c": 1}
 
 
+def test_a_page_that_is_only_hidden_tries_again_after_a_failure(visitor: Any, site: Site, gate: Watched) -> None:
+    gate.faults = ["busy"]
+    page = open_page(visitor, site, gate)
+    tick(page, "a")
+    page.evaluate(HIDE)
+    wait_until_none_waits(page)
+    assert gate.sent == {"a": 2}
+    assert gate.stored() == {"a": 1}
+
+
 def test_a_page_that_is_hidden_while_its_request_is_on_its_way_sends_only_the_rest(
     visitor: Any, site: Site, gate: Watched
 ) -> None:

@@ -1,4 +1,4 @@
-/*! metronome-events 0.1.0, Apache-2.0, sources f2cc5145ed14f9ee44168b5300dcb42e07c269e1fc1dbd158b774c10171a098f */
+/*! metronome-events 0.1.0, Apache-2.0, sources fe9725f79a66732a1ac6c13938221f5ea0cff1607cfdb449ea86d8d37e71b3cb */
 var __defProp = Object.defineProperty;
 var __getOwnPropDesc = Object.getOwnPropertyDescriptor;
 var __getOwnPropNames = Object.getOwnPropertyNames;
@@ -230,9 +230,9 @@ var Metronome = class {
   set(properties) {
     Object.assign(this.#common, properties);
   }
-  /** Send an event, a flat object; gives its `insert_id`. */
+  /** Send an event, a flat object; gives its `insert_id`. Throws a TypeError where JSON can't hold it. */
   tick(properties) {
-    const event = { ...this.#common, ...properties };
+    const event = JSON.parse(JSON.stringify({ ...this.#common, ...properties }));
     event.insert_id ??= uuid7();
     event.seq = this.#queue.next();
     if (TIMES.every((name) => event[name] == null)) event["@timestamp"] = (/* @__PURE__ */ new Date()).toISOString();
@@ -329,7 +329,7 @@ var Metronome = class {
   #handOver(events) {
     const body = this.#body(events);
     if (this.#fits(body)) {
-      this.#send(events, true);
+      this.#send(events, true).then(() => this.#plan());
     } else if (navigator.sendBeacon?.(this.#simpleUrl(), new Blob([body], { type: "text/plain" }))) {
       this.#queue.start(events);
       setTimeout(() => this.#queue.again(events), this.#timeout);
@@ -405,11 +405,11 @@ var LONGEST = 2e3;
 async function ask(url, route, data, { key, done, ...options }) {
   const query = key ? `?key=${encodeURIComponent(key)}&` : "?";
   const address = `${url.replace(/\/+$/, "")}/v1/${route}${query}`;
-  const q = JSON.stringify(data);
-  const whole = `${address}q=${encodeURIComponent(q)}`;
-  const posted = whole.length > LONGEST && { method: "POST", body: q };
   let answer = [true];
   try {
+    const q = JSON.stringify(data);
+    const whole = `${address}q=${encodeURIComponent(q)}`;
+    const posted = whole.length > LONGEST && { method: "POST", body: q };
     const response = await fetch(posted ? address.slice(0, -1) : whole, {
       ...options,
       ...posted,
@@ -425,7 +425,7 @@ async function ask(url, route, data, { key, done, ...options }) {
   }
   done?.(...answer);
 }
-var eventOf = (name, props, options) => ({ name, ts: Date.now(), props, options });
+var eventOf = (name, props, options) => JSON.parse(JSON.stringify({ name, ts: Date.now(), props, options }));
 var all = (callbacks) => (...answer) => callbacks.forEach((done) => done?.(...answer));
 
 // src/openmetrics-node.js

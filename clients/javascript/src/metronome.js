@@ -81,9 +81,10 @@ export class Metronome {
     Object.assign(this.#common, properties);
   }
 
-  /** Send an event, a flat object; gives its `insert_id`. */
+  /** Send an event, a flat object; gives its `insert_id`. Throws a TypeError where JSON can't hold it. */
   tick(properties) {
-    const event = { ...this.#common, ...properties };
+    // A copy: what the caller changes afterwards isn't part of the event, and what JSON can't hold never gets into a batch.
+    const event = JSON.parse(JSON.stringify({ ...this.#common, ...properties }));
     event.insert_id ??= uuid7();
     event.seq = this.#queue.next();
     if (TIMES.every((name) => event[name] == null)) event["@timestamp"] = new Date().toISOString();
@@ -191,7 +192,8 @@ export class Metronome {
   #handOver(events) {
     const body = this.#body(events);
     if (this.#fits(body)) {
-      this.#send(events, true);
+      // If the page is only hidden, it sees the answer and tries again after a failure.
+      this.#send(events, true).then(() => this.#plan());
     } else if (navigator.sendBeacon?.(this.#simpleUrl(), new Blob([body], { type: "text/plain" }))) {
       // A beacon has no answer: the events wait for the end of their lease.
       this.#queue.start(events);

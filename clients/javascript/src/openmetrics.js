@@ -11,11 +11,11 @@ const LONGEST = 2_000;
 export async function ask(url, route, data, { key, done, ...options }) {
   const query = key ? `?key=${encodeURIComponent(key)}&` : "?";
   const address = `${url.replace(/\/+$/, "")}/v1/${route}${query}`;
-  const q = JSON.stringify(data);
-  const whole = `${address}q=${encodeURIComponent(q)}`;
-  const posted = whole.length > LONGEST && { method: "POST", body: q };
   let answer = [true];
   try {
+    const q = JSON.stringify(data);
+    const whole = `${address}q=${encodeURIComponent(q)}`;
+    const posted = whole.length > LONGEST && { method: "POST", body: q };
     const response = await fetch(posted ? address.slice(0, -1) : whole, {
       ...options,
       ...posted,
@@ -28,13 +28,13 @@ export async function ask(url, route, data, { key, done, ...options }) {
     const body = await response.text();
     if (response.status === 200) answer = [null, body];
   } catch {
-    // No answer came: the callbacks hear of it as of any failure.
+    // No answer came, or JSON can't hold the data: the callbacks hear of it as of any failure.
   }
   done?.(...answer);
 }
 
-/** An event as `/v1/events` takes it; `undefined` is left out. */
-export const eventOf = (name, props, options) => ({ name, ts: Date.now(), props, options });
+/** An event as `/v1/events` takes it, a copy. Throws a TypeError where JSON can't hold it. */
+export const eventOf = (name, props, options) => JSON.parse(JSON.stringify({ name, ts: Date.now(), props, options }));
 
 /** One callback for several. */
 export const all =

@@ -71,6 +71,25 @@ test("an event has an id, a number, its time and what is common", async () => {
   });
 });
 
+test("an event is what it was when it was ticked, and one that JSON can't hold is the caller's error", async () => {
+  const client = connect();
+  const mine = { id: "a", list: [1] };
+  client.tick(mine);
+  mine.list.push(2);
+  mine.self = mine;
+  assert.throws(() => client.tick(mine), TypeError);
+  assert.throws(() => client.tick({ id: 1n }), TypeError);
+  client.tick({ id: "b" });
+  assert.equal(await client.flush(), 0);
+  assert.deepEqual(
+    server.events.map(({ id, list }) => [id, list]),
+    [
+      ["a", [1]],
+      ["b", undefined],
+    ],
+  );
+});
+
 test("a key goes in a header, and without one the request needs no preflight", async () => {
   const keyed = connect({ key: "mt_live_1_x" });
   keyed.tick({ id: "a" });

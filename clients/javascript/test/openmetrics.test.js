@@ -119,6 +119,14 @@ test("any text passes: reserved and non-Latin characters, emoji and their halves
   assert.match(server.requests[0].url, /^[A-Za-z0-9/?=%!'()*._~-]+$/);
 });
 
+test("what JSON can't hold is the caller's error, and costs no other event", async () => {
+  const client = openMetrics(server.url);
+  assert.throws(() => client.logEvent({ sessionId: "s" }, "bad", { number: 1n }), TypeError);
+  assert.deepEqual(await answered((done) => client.setUserProperties({ sessionId: "s" }, { number: 1n }, done)), [true]);
+  client.logEvent({ sessionId: "s" }, "good");
+  assert.deepEqual(await requests(1), [["GET", "/v1/events", { events: [{ name: "good" }], sessionId: "s" }]]);
+});
+
 test("what is too long for an address is posted", async () => {
   const client = openMetrics(server.url);
   const props = { text: "ü".repeat(5_000) };
