@@ -1,4 +1,4 @@
-/*! metronome-events 0.1.0, Apache-2.0, sources fe9725f79a66732a1ac6c13938221f5ea0cff1607cfdb449ea86d8d37e71b3cb */
+/*! metronome-events 0.1.0, Apache-2.0, sources d58581a1689b0dc156fcd3fd1bd0aa045151a7c2dfe54b1867994c20a16016b8 */
 var __defProp = Object.defineProperty;
 var __getOwnPropDesc = Object.getOwnPropertyDescriptor;
 var __getOwnPropNames = Object.getOwnPropertyNames;
@@ -213,16 +213,20 @@ var Metronome = class {
   #waitUntil = 0;
   #keepalive = 0;
   #listening = new AbortController();
-  /** `url` is the gateway's address, such as `https://ticks.example.org`. The options are in types/common.d.ts. */
+  /**
+   * `url` is the gateway's address, such as `https://ticks.example.org`; in pages it may be relative. Throws a TypeError
+   * where it is none. The options are in types/common.d.ts.
+   */
   constructor(url, options = {}) {
-    this.#url = `${url}`.replace(/\/+$/, "") + "/tick";
+    this.#url = new URL(url, inBrowser ? location.href : void 0).href.replace(/\/+$/, "") + "/tick";
     this.#key = options.key;
     this.#batch = options.batch ?? 10;
     this.#interval = options.interval ?? 5e3;
-    this.#timeout = options.timeout ?? 3e4;
+    this.#timeout = Math.min(options.timeout ?? 3e4, LEASE - 5e3);
     this.#refused = options.onRefused ?? ((events, status) => console.warn("metronome: refused", status, events));
     this.#common = { ...options.common };
-    this.#queue = new Queue(`metronome:${this.#url}`, options.queue ?? 100, options.storage === void 0 ? ownStorage() : options.storage);
+    const storage = options.storage === void 0 ? ownStorage() : options.storage;
+    this.#queue = new Queue(`metronome:${this.#url}`, options.queue ?? 100, storage);
     if (inBrowser) this.#listen();
     this.#plan();
   }
@@ -269,6 +273,7 @@ var Metronome = class {
     addEventListener("online", () => (this.#waitUntil = this.#failures = 0, this.#run()), { signal });
     addEventListener("pagehide", () => (this.#leave(), this.#queue.release()), { signal });
     addEventListener("pageshow", () => this.#plan(), { signal });
+    addEventListener("storage", ({ newValue }) => newValue?.includes('"owner":""') && this.#plan(), { signal });
     document.addEventListener(
       "visibilitychange",
       () => document.visibilityState === "hidden" ? this.#leave() : this.#plan(),
@@ -341,7 +346,7 @@ var Metronome = class {
   #body(events) {
     const more = { sent_at: (/* @__PURE__ */ new Date()).toISOString() };
     if (inBrowser) more.user_agent = navigator.userAgent;
-    return JSON.stringify(events.map((event) => ({ ...event, ...more })));
+    return JSON.stringify(events.map((event) => ({ ...more, ...event })));
   }
   /** The address for requests that need no preflight, since a page that is left can't wait for one. */
   #simpleUrl() {
@@ -366,7 +371,7 @@ var Metronome = class {
         headers: this.#key && !leaving ? { Authorization: `Bearer ${this.#key}`, "Content-Type": "application/json" } : {},
         signal: abort.signal
       });
-      answer = [response.status, retryAfter(response), await response.json().catch(() => ({}))];
+      answer = [response.status, retryAfter(response), await response.json().catch(() => null) ?? {}];
     } catch {
     }
     clearTimeout(timer);

@@ -9,7 +9,7 @@
  */
 
 import { uuid7 } from "./ids.js";
-import { Queue } from "./queue.js";
+import { LEASE, Queue } from "./queue.js";
 
 /** Browsers allow 64 KiB of bodies in requests that outlive their page, for all scripts of the page together. */
 const KEEPALIVE_BYTES = 60_000;
@@ -62,16 +62,20 @@ export class Metronome {
   #keepalive = 0;
   #listening = new AbortController();
 
-  /** `url` is the gateway's address, such as `https://ticks.example.org`. The options are in types/common.d.ts. */
+  /**
+   * `url` is the gateway's address, such as `https://ticks.example.org`; in pages it may be relative. Throws a TypeError
+   * where it is none. The options are in types/common.d.ts.
+   */
   constructor(url, options = {}) {
-    this.#url = `${url}`.replace(/\/+$/, "") + "/tick";
+    this.#url = new URL(url, inBrowser ? location.href : undefined).href.replace(/\/+$/, "") + "/tick";
     this.#key = options.key;
     this.#batch = options.batch ?? 10;
     this.#interval = options.interval ?? 5_000;
-    this.#timeout = options.timeout ?? 30_000;
+    this.#timeout = Math.min(options.timeout ?? 30_000, LEASE - 5_000);
     this.#refused = options.onRefused ?? ((events, status) => console.warn("metronome: refused", status, events));
     this.#common = { ...options.common };
-    this.#queue = new Queue(`metronome:${this.#url}`, options.queue ?? 100, options.storage === undefined ? ownStorage() : options.storage);
+    const storage = options.storage === undefined ? ownStorage() : options.storage;
+    this.#queue = new Queue(`metronome:${this.#url}`, options.queue ?? 100, storage);
     if (inBrowser) this.#listen();
     this.#plan();
   }
@@ -126,6 +130,8 @@ export class Metronome {
     addEventListener("online", () => ((this.#waitUntil = this.#failures = 0), this.#run()), { signal });
     addEventListener("pagehide", () => (this.#leave(), this.#queue.release()), { signal });
     addEventListener("pageshow", () => this.#plan(), { signal });
+    // Another page was left and gave its events up (queue.js).
+    addEventListener("storage", ({ newValue }) => newValue?.includes('"owner":""') && this.#plan(), { signal });
     document.addEventListener(
       "visibilitychange",
       () => (document.visibilityState === "hidden" ? this.#leave() : this.#plan()),
@@ -209,7 +215,7 @@ export class Metronome {
     const more = { sent_at: new Date().toISOString() };
     // The headers of a batch aren't read. The gateway judges the agent and forgets it.
     if (inBrowser) more.user_agent = navigator.userAgent;
-    return JSON.stringify(events.map((event) => ({ ...event, ...more })));
+    return JSON.stringify(events.map((event) => ({ ...more, ...event })));
   }
 
   /** The address for requests that need no preflight, since a page that is left can't wait for one. */
@@ -236,7 +242,7 @@ export class Metronome {
         headers: this.#key && !leaving ? { Authorization: `Bearer ${this.#key}`, "Content-Type": "application/json" } : {},
         signal: abort.signal,
       });
-      answer = [response.status, retryAfter(response), await response.json().catch(() => ({}))];
+      answer = [response.status, retryAfter(response), (await response.json().catch(() => null)) ?? {}];
     } catch {
       // No answer came: a network error, or the time was up.
     }

@@ -90,6 +90,20 @@ test("an event is what it was when it was ticked, and one that JSON can't hold i
   );
 });
 
+test("what is no address is an error at once", () => {
+  for (const url of ["", "ticks.example.org", undefined]) assert.throws(() => new Metronome(url), TypeError);
+});
+
+test("an answer of 202 without a receipt is an answer", async () => {
+  const client = connect();
+  for (const body of ["", "null", "[", "7"]) {
+    server.orders = [{ status: 202, body }];
+    client.tick({ id: "a" });
+    assert.equal(await client.flush(), 0);
+  }
+  assert.equal(server.requests.length, 4);
+});
+
 test("a key goes in a header, and without one the request needs no preflight", async () => {
   const keyed = connect({ key: "mt_live_1_x" });
   keyed.tick({ id: "a" });
