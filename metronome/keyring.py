@@ -1,8 +1,8 @@
-"""The keys that one process knows: checked on every request without a look at Elasticsearch.
+"""One process's copy of all keys. It checks a key on every request without asking Elasticsearch.
 
-A thread asks Elasticsearch every REFRESH_S whether any key has changed; so a key that is revoked anywhere is refused by
-every worker of every host within 5 s. While Elasticsearch is away the keys that were known last go on being valid, also
-after a restart: they are in METRONOME_HOME/keys.json.
+A thread asks Elasticsearch every REFRESH_S whether any key has changed. So every worker of every host refuses a revoked
+key within 5 s. While Elasticsearch is away, the keys that were known last stay valid, even after a restart, since
+METRONOME_HOME/keys.json holds them.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ log = logging.getLogger("metronome.keys")
 
 REFRESH_S = 1.5
 
-#: The last use of a key is kept to within these: it is looked at so often, and written if the one kept is so old.
+#: Precision of a key's last use: how often it is checked, and how old the stored time must be to be written again.
 USES_EVERY_S = 60
 USE_IS_OLD = timedelta(minutes=5)
 
-#: Stands for a key that isn't known, so that looking for one takes as long whether or not there is one.
+#: Stands for an unknown key. So a look-up takes the same time whether or not the key exists.
 _NOBODY = Key(id="", name="", scopes=(), created_at=datetime(1970, 1, 1, tzinfo=UTC), hash=digest_of(""))
 
 
@@ -57,16 +57,16 @@ class Keyring:
 
     @property
     def known(self) -> bool:
-        """Whether it is known which keys there are: from Elasticsearch, or from the file."""
+        """Whether the keys have been read, from Elasticsearch or from the file."""
         return self._mirror.known
 
     @property
     def has_keys(self) -> bool:
-        """Whether a key was ever made, whatever became of it."""
+        """Whether a key was ever made, even if it was revoked or has expired since."""
         return bool(self._keys)
 
     def find(self, token: str) -> Key:
-        """The valid key of this text; raises BadKey, or StoreUnavailable while it isn't known which keys there are."""
+        """The valid key of this text; raises BadKey, or StoreUnavailable while the keys haven't been read yet."""
         key_id, secret = split(token)
         now = self._clock()
         key = self._keys.get(key_id, _NOBODY)
@@ -110,7 +110,7 @@ class Keyring:
                 last_uses = time.monotonic()
 
     def _turn(self, work: Callable[[], Any]) -> None:
-        """One turn of the thread, which must outlive whatever goes wrong in it."""
+        """One turn of the thread. No error may end the thread, so every error is logged here."""
         try:
             work()
         except MetronomeError as error:

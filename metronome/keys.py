@@ -1,12 +1,12 @@
 """API keys: `mt_<env>_<id>_<secret>`, shown once, kept as records.
 
     id        12 hexadecimal digits: looked up, shown in lists and logs
-    secret    32 random bytes, URL-safe; of it only SHA-256 is kept, which is right for a secret of so much entropy
+    secret    32 random bytes, URL-safe; only their SHA-256 is stored, which is safe for a secret of so much entropy
 
-A publishable key stands in a page that everybody can read, so it is no secret: it may write only, and only from its
-origins, and its text is kept as it is.
+A publishable key stands in a page that everybody can read, so it isn't secret. It may only write, and only from its
+origins, and its text is stored unchanged.
 
-`Keys` makes, lists, rotates and revokes them; that needs Elasticsearch. `keyring.py` checks them on every request.
+`Keys` makes, lists, rotates and revokes keys; that needs Elasticsearch. `keyring.py` checks a key on every request.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from metronome.kinds import RATE, Network
 from metronome.periods import read_time, to_text
 from metronome.store.records import Record, Records
 
-#: Each scope, and what it permits: a higher one has the lower ones in it.
+#: Each scope with the scopes that it grants. A higher scope includes the lower ones.
 GRANTS: dict[str, frozenset[str]] = {
     "write": frozenset({"write"}),
     "read": frozenset({"read"}),
@@ -37,7 +37,7 @@ GRANTS: dict[str, frozenset[str]] = {
 
 ALL = GRANTS["admin"]
 
-#: A key is changed from several hosts (its last use) and by its owner; the owner tries so often.
+#: How often an owner's change of a key is tried. It may conflict with other hosts, which write the key's last use.
 TRIES = 5
 
 _ENV = re.compile(r"[a-z0-9]{1,16}")
@@ -65,7 +65,7 @@ class Key:
     networks: tuple[str, ...] = ()
     rate: str = ""
     publishable: bool = False
-    #: The whole key, where it is publishable.
+    #: The whole key if it is publishable, else empty.
     token: str = ""
     hash: str = ""
     previous_hash: str = ""
@@ -75,7 +75,7 @@ class Key:
     used_at: datetime | None = None
 
     def has_secret(self, digest: str, now: datetime) -> bool:
-        """Whether a secret of this digest opens it; the one before a rotation does so until its overlap ends."""
+        """Whether the secret of this digest is valid. The secret before a rotation is valid until its overlap ends."""
         current = hmac.compare_digest(digest, self.hash)
         previous = hmac.compare_digest(digest, self.previous_hash or self.hash)
         return current or (previous and self.previous_until is not None and now < self.previous_until)
@@ -92,7 +92,7 @@ class Key:
 
     @cached_property
     def grants(self) -> frozenset[str]:
-        """The scopes that it opens, those within its own too."""
+        """The scopes that the key grants, including those within its own."""
         return frozenset().union(*(GRANTS[scope] for scope in self.scopes))
 
     def line(self, now: datetime) -> str:
@@ -122,7 +122,7 @@ _LISTS = frozenset(field.name for field in fields(Key) if "tuple" in str(field.t
 
 
 def to_value(key: Key) -> dict[str, Any]:
-    """The record's value: what is empty is left out."""
+    """The record's value, without empty fields."""
     value: dict[str, Any] = {}
     for field in fields(Key):
         given = getattr(key, field.name)
@@ -132,7 +132,7 @@ def to_value(key: Key) -> dict[str, Any]:
 
 
 def from_record(record: Record) -> Key:
-    """The key of a record; what a newer version has written beside is left out."""
+    """The key of a record. Fields that a newer version of Metronome has added are ignored."""
     value: dict[str, Any] = {"id": record.id}
     for name in _NAMES & record.value.keys():
         given = record.value[name]
@@ -143,7 +143,7 @@ def from_record(record: Record) -> Key:
 def split(token: str) -> tuple[str, str]:
     """(id, secret) of a key's text.
 
-    A text of another form is a key that its owner chose (video players bring such): its id is made of the text.
+    Text in another form is a key that its owner chose (video players bring such keys). Its id is made from the text.
     """
     parts = token.split("_", 3)
     if len(parts) == 4 and parts[0] == "mt":
@@ -231,12 +231,12 @@ class Keys:
         return self._change(key_id, changed), token
 
     def revoke(self, key_id: str) -> Key:
-        """From now on the key is refused everywhere; once more changes nothing. Raises NotFound."""
+        """Refuse the key everywhere from now on. Revoking it again changes nothing. Raises NotFound."""
         now = self._clock()
         return self._change(key_id, lambda key: key if key.revoked_at else replace(key, revoked_at=now))
 
     def note_use(self, record: Record, used_at: datetime) -> None:
-        """Keep the time of the last use; raises Conflict where somebody else has changed the key meanwhile."""
+        """Store the time of the last use; raises Conflict if somebody else has changed the key since it was read."""
         self._records.replace(record, {**record.value, "used_at": to_text(used_at)})
 
     def _change(self, key_id: str, changed: Callable[[Key], Key]) -> Key:

@@ -16,16 +16,16 @@ from zoneinfo import ZoneInfo
 
 INTERVALS = ("hour", "day", "week", "month", "year")
 
-#: Units of one length, whatever clocks do.
+#: Units whose length doesn't change with the clocks.
 _FIXED = {"second": timedelta(seconds=1), "minute": timedelta(minutes=1), "hour": timedelta(hours=1)}
 
 _DAY = timedelta(days=1)
 _HOUR = timedelta(hours=1)
 
-#: No two changes of a clock are closer together than this (tests/test_periods.py looks at every zone).
+#: Two clock changes of a zone are never closer together than this (tests/test_periods.py checks every zone).
 _BETWEEN_CHANGES = timedelta(hours=6)
 
-#: Weeks are named by their first day; before this one it may lie before the calendar's first year.
+#: A week is named by its first day. Before this moment, that day may lie before the calendar's first year.
 _FIRST = datetime(1, 1, 8, tzinfo=UTC)
 
 _UTC_ZONE = ZoneInfo("UTC")
@@ -36,10 +36,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def read_time(given: Any) -> datetime:
-    """A client's time as aware UTC: ISO 8601 text, or a number read by its size.
+    """A client's time as an aware UTC datetime. It is ISO 8601 text, or a number whose size tells its unit.
 
-    Below 1e11 seconds, below 1e14 milliseconds, below 1e17 microseconds, else nanoseconds; text without an offset
-    is UTC. Raises ValueError that says what would be readable. Source: semantics, section 1.
+    Numbers below 1e11 are seconds, below 1e14 milliseconds, below 1e17 microseconds, all others nanoseconds. Text
+    without an offset is UTC. Raises ValueError that says what would be readable. Source: semantics, section 1.
     """
     if isinstance(given, str):
         return _read_text(given.strip())
@@ -53,7 +53,7 @@ def _read_text(text: str) -> datetime:
         return _read_number(float(text) if "." in text else int(text))
     leap = timedelta(0)
     if _LEAP_SECOND.search(text):
-        # "23:59:60"    a leap second is the second after 23:59:59, as in Unix time
+        # "23:59:60"    a leap second, read as the second after 23:59:59, as in Unix time
         text, leap = _LEAP_SECOND.sub(":59", text, count=1), timedelta(seconds=1)
     try:
         moment = datetime.fromisoformat(text)
@@ -76,7 +76,7 @@ def _read_number(number: float) -> datetime:
 
 
 def to_text(moment: datetime) -> str:
-    """`2026-11-22T09:30:00.123Z`: UTC, milliseconds, the form in which every time is stored."""
+    """`2026-11-22T09:30:00.123Z`, in UTC with milliseconds. Every time is stored in this form."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:23] + "Z"
 
 
@@ -86,7 +86,7 @@ def to_ms(moment: datetime) -> int:
 
 
 def from_ms(ms: float) -> datetime:
-    """The moment of a Unix time; one outside the calendar is its first or last moment."""
+    """The moment of a Unix time. A time outside the calendar gives the calendar's first or last moment."""
     try:
         return _EPOCH + timedelta(milliseconds=ms)
     except OverflowError:
@@ -110,7 +110,7 @@ class Period:
 
 
 def period(first: str | None, last: str | None, tz: ZoneInfo) -> Period:
-    """`from` and `to` as users write them: a date is that whole day in `tz` on either side, a time is an instant.
+    """Read `from` and `to` as users write them. A date stands for that whole day in `tz`, a time for an instant.
 
     `to=2026-11-22` includes the 22nd; `to=2026-11-22T10:00Z` ends before ten o'clock.
     """
@@ -129,30 +129,30 @@ def _edge(name: str, text: str, tz: ZoneInfo, *, last: bool) -> datetime:
         if len(text) == 10:
             day = date.fromisoformat(text)
             return midnight(day + _DAY if last else day, tz)
-        # A "+" that stands for itself in a query string arrives as a space.
+        # A "+" that wasn't percent-encoded in the query string arrives as a space.
         moment = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
         moment = (moment if moment.tzinfo else moment.replace(tzinfo=tz)).astimezone(UTC)
-        moment.astimezone(tz)  # raises where the instant's local date lies outside the calendar
+        moment.astimezone(tz)  # raises if the instant's local date lies outside the calendar
     except (ValueError, OverflowError):
         raise ValueError(f"{name}: {text[:40]!r} is not a date; write 2026-11-22 or 2026-11-22T09:30:00Z") from None
     return moment
 
 
 def midnight(day: date, tz: ZoneInfo) -> datetime:
-    """First instant of a local day, in UTC; where the clock skips midnight, the first instant that exists."""
+    """First instant of a local day, in UTC. If the clock skips midnight, it is the first instant that exists."""
     return datetime.combine(day, time.min, tz).astimezone(UTC)
 
 
 @dataclass(frozen=True)
 class Every:
-    """One bucket every `count` units of a time zone's calendar, with the edges that its clocks give.
+    """Buckets of `count` units of a time zone's calendar. The zone's clocks decide where the edges lie.
 
     Every("day")                                   every day, UTC
     Every("week", tz=PARIS, week_start=6)          weeks that begin on Sunday in Paris
     Every("minute", 10), Every("month", 3)         multiples, counted from `anchor`, a Monday
 
-    Hours, minutes and seconds are equal stretches of time from the anchor's midnight on; a single hour begins where
-    the zone's clocks show a full one.
+    Hours, minutes and seconds are equal stretches of time, counted from the anchor's midnight. With `count` 1, an hour
+    begins when the zone's clocks show a full hour.
     """
 
     unit: str
@@ -163,7 +163,7 @@ class Every:
 
     @property
     def step(self) -> timedelta | None:
-        """The length of all buckets, where they are of one length."""
+        """The length of the buckets if all have the same length, else None."""
         if self.unit in _FIXED:
             whole = self.unit != "hour" or self.count > 1 or self.tz.key == "UTC"
             return _FIXED[self.unit] * self.count if whole else None
@@ -181,7 +181,8 @@ class Every:
         local = moment.astimezone(self.tz)
         start = midnight(self._first_day(local.date()), self.tz)
         if local.fold:
-            # A clock set back over midnight shows an hour of the day before again; it belongs to the day already begun.
+            # A clock that is set back over midnight shows an hour of the day before again. That hour belongs to the
+            # new day, which has already begun.
             following = self.after(start)
             return following if following <= moment else start
         return start
@@ -257,10 +258,10 @@ def label(start: datetime, interval: str, tz: ZoneInfo) -> str:
 
 
 def common_step(starts: list[datetime]) -> tuple[int, int]:
-    """`(step, offset)` in ms: the longest stretches of one length, cut at `offset`, of which none crosses a start.
+    """`(step, offset)` in ms: the longest equal steps, beginning at `offset`, such that no step crosses a start.
 
-    Days of Paris are cut by steps of a day where its clocks don't change, of an hour where they do; days of Monrovia
-    before 1972, whose offset was -0:44:30, by steps of thirty seconds.
+    For days in Paris the step is a day if no clock change lies between them, else an hour. For days in Monrovia before
+    1972, when its offset was -0:44:30, the step is thirty seconds.
     """
     found = [to_ms(start) for start in starts]
     step = math.gcd(*(ms - found[0] for ms in found[1:])) if len(found) > 1 else 0
@@ -269,10 +270,11 @@ def common_step(starts: list[datetime]) -> tuple[int, int]:
 
 
 def _hour_of(moment: datetime, tz: ZoneInfo) -> datetime:
-    # On the UTC line, at the zone's offset of the moment: the hour that a clock change repeats is two buckets.
+    # The hour is computed in UTC with the zone's offset at the moment. So an hour that a clock change repeats gives two
+    # buckets.
     offset = _offset(moment, tz)
     start = moment.astimezone(UTC) - (moment + offset - _EPOCH) % _HOUR
-    # Where the clock changes by half an hour, it cuts an hour in two.
+    # A clock change of half an hour cuts an hour in two.
     return start if _offset(start, tz) == offset else _clock_change(start, moment, tz)
 
 
@@ -284,7 +286,7 @@ def _hour_after(start: datetime, tz: ZoneInfo) -> datetime:
 
 
 def _hours_alike(start: datetime, last: datetime, tz: ZoneInfo) -> Iterator[datetime]:
-    """The full hours after `start` up to the next clock change or `last`: no look at the zone for each of them."""
+    """The full hours after `start`, up to the next clock change or `last`, without asking the zone about each."""
     offset = _offset(start, tz)
     if (start + offset - _EPOCH) % _HOUR:
         return

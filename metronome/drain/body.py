@@ -1,4 +1,4 @@
-"""Bulk bodies: two lines an event, the action and the source. They are sent as they are, and parsed only if need be."""
+"""Bulk bodies: two lines for each event, the action and the source. They are sent unchanged, and parsed if need be."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _INDEX = re.compile(rb'\{"create": ?\{"_index": ?"([^"]+)"')
 
 @dataclass
 class Item:
-    """One event of a body; `races` counts how often it lost a race for a name's type."""
+    """One event of a body. `races` counts how often it lost a race with another event for the type of a new name."""
 
     action: bytes
     source: bytes
@@ -23,12 +23,15 @@ class Item:
 
 
 def count(body: bytes) -> int:
-    """How many events a body has; its last line may lack the line feed."""
+    """The number of events in a body. Its last line may lack the line feed."""
     return (body.count(b"\n") + (not body.endswith(b"\n"))) // 2
 
 
 def indices(body: bytes, events: int) -> set[bytes]:
-    """Names of the indices that events go to. Mostly there is one: to count its name is cheaper than to read all."""
+    """Names of the indices that the events go to. Mostly it is one index, so counting its name is tried first.
+
+    That costs less than reading every action line.
+    """
     first = _INDEX.match(body)
     if first and body.count(first.group()) == events:
         return {first.group(1)}

@@ -3,11 +3,11 @@
     poll        every spool file, in turn, past the last row read
     gather      rows of any file into bodies of about METRONOME_DRAIN_BULK_BYTES
     ship        METRONOME_DRAIN_SENDERS bodies at one time; each thread stays with its body until it is settled
-    delete      settled rows, some at a time; a file that was left behind, once it is empty
-    retry       what was set aside because its index can't take it, in a thread of its own (retry.py)
+    delete      settled rows, some at a time; and empty files that nobody writes any more
+    retry       events that were set aside because their index can't take them, in a thread of its own (retry.py)
 
-A second drain on the same folder waits for the first one's lock and takes over when it is gone; until then it
-publishes nothing. `drain.json` tells the health checks once a second how the drain stands.
+A second drain on the same folder waits for the lock of the first, and takes over when the first is gone. Until then it
+publishes nothing. The drain writes its state to `drain.json` once a second, for the health checks.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from metronome.store.client import check
 
 log = logging.getLogger("metronome.drain")
 
-#: An idle drain looks this often; a tick waits half of it on average.
+#: Seconds between two looks of an idle drain. A tick waits half of that on average.
 POLL_S = 0.03
 SCAN_EVERY_S = 0.5
 STATUS_EVERY_S = 1.0
-#: Rows settled before their deletion is written; a crash before it sends them once more, to 409s.
+#: So many settled rows are deleted at once. After a crash before that, they are sent once more, and get 409s.
 DELETE_EVERY = 32
-#: Rest after what nobody foresaw: an error in our own code.
+#: Seconds of rest after an unforeseen error, which is one of our own code.
 REST_S = 5.0
 
 
@@ -57,7 +57,8 @@ class Drain:
         make_folder(self._folder)
         self._stopping = threading.Event()
         self._quarantine = Quarantine(self._folder)
-        # Half of the reserve: what is set aside makes room for the rest to flow, also when no ticks are taken any more.
+        # Events may be set aside until only half of the reserve is left. So even on a disk so full that no ticks are
+        # taken, events for an index that is down can be moved out of the way of the others.
         self._held = Held(
             self._folder, max_bytes=settings.spool_max_bytes, reserve_bytes=settings.disk_reserve_bytes // 2
         )
@@ -79,18 +80,21 @@ class Drain:
 
     @property
     def outcome(self) -> Outcome:
-        """How the events that were shipped so far ended."""
+        """The outcome of all events that were shipped so far."""
         total = Outcome()
         total.add(self._outcome)
         total.add(self._retry.outcome)
         return total
 
     def stop(self) -> None:
-        """Ask `run` to return soon; bodies under way are finished if Elasticsearch answers them."""
+        """Ask `run` to return soon. It still finishes the bodies under way if Elasticsearch answers them."""
         self._stopping.set()
 
     def run(self, *, until_empty: bool = False) -> None:
-        """Ship until stopped, or with `until_empty` until every spool is empty. Once only: it closes what it opened."""
+        """Ship until stopped, or with `until_empty` until every spool is empty.
+
+        It closes its files and connections at the end, so it can be called only once.
+        """
         try:
             self._take_lock()
             self._metrics.publish(self._settings.metrics_dir / "drain")
@@ -101,7 +105,7 @@ class Drain:
                 try:
                     self._loop(pool, until_empty)
                 finally:
-                    # The threads wait for Elasticsearch unless they are told.
+                    # Threads that wait for Elasticsearch end only if they are told to stop.
                     self._stopping.set()
                     retrying.join()
         except Stopped:
@@ -128,9 +132,9 @@ class Drain:
                 raise Stopped
 
     def _prepare_store(self) -> None:
-        """Wait for Elasticsearch, then install the template: no event may create an index without it.
+        """Wait for Elasticsearch, then install the template, since no event may create an index without it.
 
-        A red cluster will do: what its missing shards refuse is set aside, and the rest gets through.
+        A red cluster is good enough. Events for its missing shards are set aside, and all others get through.
         """
         while True:
             try:
@@ -161,7 +165,7 @@ class Drain:
                 self._sources.scan()
                 last_scan = time.monotonic()
             self._write_status()
-            # A sender must be free before rows are read: what is read but not sent would only fill memory.
+            # Rows are read only once a sender is free, since rows that can't be sent yet would only fill memory.
             if not free.acquire(timeout=0.2):
                 continue
             load = self._sources.gather(self._settings.drain_bulk_bytes)
@@ -181,7 +185,7 @@ class Drain:
             self._delete_settled(at_least=DELETE_EVERY)
 
     def _keep_lock(self) -> None:
-        """The folder may have been removed, and the lock with it; then it is made and locked anew."""
+        """If somebody removed the folder, the lock went with it. Then make the folder again and lock it."""
         if not self._lock.is_in_place():
             log.error("the drain's lock was removed; it is taken again", extra={"folder": str(self._folder)})
             self._lock.release()
@@ -189,7 +193,7 @@ class Drain:
             self._take_lock()
 
     def _ship(self, load: Load, free: threading.Semaphore) -> None:
-        """Runs in a sender's thread, and stays with its load whatever happens: rows must not be passed over."""
+        """Ship a load in a sender's thread. It tries until the load is settled, since no row may be skipped."""
         while not self._stopping.is_set():
             try:
                 self._shipped.put((load, self._sender.ship(load.body, load.events, load.since_ms)))
@@ -203,7 +207,7 @@ class Drain:
         free.release()
 
     def _note_shipped(self) -> None:
-        """Sources are touched by the main thread only; senders leave word here."""
+        """Tell the sources which loads the senders have queued as settled. Only the main thread may use the sources."""
         while not self._shipped.empty():
             load, outcome = self._shipped.get()
             self._outcome.add(outcome)
@@ -214,7 +218,7 @@ class Drain:
         self._sources.delete_settled(at_least=at_least)
 
     def _write_status(self, *, force: bool = False, running: bool = True) -> None:
-        # Not the wall clock: set back, it would keep the status from being written.
+        # The monotonic clock, because a wall clock that is set back would keep the status from being written.
         now = time.monotonic()
         if force or self._last_status is None or now - self._last_status > STATUS_EVERY_S:
             self._last_status = now

@@ -1,4 +1,4 @@
-"""What an answer of `_bulk` means, for the request as a whole and for each item of it.
+"""The meaning of an answer of `_bulk`, for the request as a whole and for each of its items.
 
 item:           2xx                     indexed
                 409                     duplicate: stored before, which is success
@@ -24,15 +24,15 @@ from metronome.spool.quarantine import Refusal
 
 Verdict = Literal["indexed", "duplicate", "again", "later", "quarantined"]
 
-#: Only what is judged comes back: a status for each item, and the reason of those that failed.
+#: The parts of an answer that are judged: the status of each item, and the reason of the failed ones.
 FILTER = "errors,items.*.status,items.*.error.type,items.*.error.reason,items.*.error.caused_by.reason"
 
-#: Kinds with status 400 that are no fault of the document: the index is closed, the cluster out of shards.
+#: Errors of status 400 that the document didn't cause: the index is closed or gone, or the cluster has no shards left.
 _NOT_ITS_FAULT = frozenset(("index_closed_exception", "index_not_found_exception", "validation_exception"))
 
 
 def judge(status: int, kind: str, reason: str) -> Verdict:
-    """What to do about one item of a bulk answer."""
+    """Decide what to do with one item of a bulk answer."""
     if status < 300:
         return "indexed"
     if status == 409:
@@ -50,35 +50,35 @@ def is_race(reason: str) -> bool:
 
 
 def is_own_fault(status: int) -> bool:
-    """Whether an answer may be about the event and not about its index: 500 says neither."""
+    """Whether the event itself may have caused the status. A 500 doesn't tell whether the event or its index did."""
     return status == 500
 
 
 @dataclass(frozen=True)
 class AllStored:
-    """The answer said `errors: false` and had as many items as were sent."""
+    """Every item was stored: the answer said `errors: false` and had as many items as were sent."""
 
     count: int
 
 
 @dataclass(frozen=True)
 class RequestRefused:
-    """The request as a whole was refused with this status; a smaller one may be taken."""
+    """The request as a whole was refused with this status. A smaller one may be accepted."""
 
     status: int
 
 
-#: What a request came to; a list has the result of each item, in order.
+#: The result of a request. A list has the result of each item, in order.
 Reply = AllStored | RequestRefused | list[dict[str, Any]]
 
 
 def refuses_request(status: int, headers: Any) -> bool:
-    """Whether an error is about what was sent: a proxy says 400 for reasons of its own, but 413 is about the size."""
+    """Whether an error is about the bytes that were sent: 413 always, 400 only if Elasticsearch (no proxy) says it."""
     return status == 413 or (status == 400 and "x-elastic-product" in headers)
 
 
 def understood(answer: Any, count: int) -> AllStored | list[dict[str, Any]] | None:
-    """The results of `count` items in order; None where this is no answer to so many items, whatever it is."""
+    """The results of `count` items, in order; None if the answer isn't one to so many items."""
     if not isinstance(answer, dict) or not isinstance(answer.get("items"), list):
         return None
     items = answer["items"]
@@ -93,7 +93,7 @@ def understood(answer: Any, count: int) -> AllStored | list[dict[str, Any]] | No
 
 
 def refusal(action: bytes, source: bytes, result: dict[str, Any]) -> Refusal:
-    """An item and its result as the quarantine would keep them; kind and reason are empty where it went well."""
+    """An item and its result in the form that the quarantine keeps. Kind and reason are empty if it was stored."""
     # {"status": 400, "error": {"type": "document_parsing_exception", "reason": "…", "caused_by": {"reason": "…"}}}
     error = result.get("error") or {}
     reason = str(error.get("reason", ""))

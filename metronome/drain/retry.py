@@ -1,11 +1,11 @@
-"""Try again, in a thread of its own, what was set aside because its index couldn't take it.
+"""Tries again, in a thread of its own, to send events that were set aside because their index couldn't take them.
 
-round      one request with events of every index that is due: where several shards are missing, Elasticsearch waits
-           for all of them at once
-settled    forgotten; once nothing waits for an index any more, its new events go the usual way again
-not yet    stays, and its index is due again after a pause, which doubles up to half a minute
-500        may be the fault of the event. Such an event is sent alone; after MOST_ALONE such answers it goes to
-           quarantine. One that gets through says that the index was at fault, and all are counted afresh
+round      one request has events of every index that is due. If several shards are missing, Elasticsearch waits for
+           all of them at the same time
+settled    the event is deleted here. Once no event of an index waits any more, its new events go the usual way again
+not yet    the event stays. Its index is due again after a pause, which doubles up to half a minute
+500        the event may be the cause. It is sent alone; after MOST_ALONE such answers it goes to quarantine. If one of
+           these events gets through, the index was the cause, and the count begins again for all of them
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from metronome.spool.reader import Damaged, Reader, Row
 
 log = logging.getLogger("metronome.drain")
 
-#: Shortest and longest pause of an index that refuses.
+#: Shortest and longest pause, in seconds, before an index that refuses events is tried again.
 PAUSE_S = (1.0, 30.0)
 
-#: How often an event may draw a 500 when it is sent alone.
+#: How often an event may get a 500 when it is sent alone.
 MOST_ALONE = 6
 
-#: Events of an index that are sent alone in one round.
+#: Most events of an index that are sent alone in one round.
 _ALONE_A_ROUND = 20
 
 _LOOK_EVERY_S = 0.2
@@ -46,18 +46,18 @@ _LOOK_EVERY_S = 0.2
 
 @dataclass
 class _Waiting:
-    """One index that something waits for."""
+    """One index for which events wait."""
 
     due: float = 0.0
     pause_s: float = 0.0
     problem: str = ""
-    #: Actions of events that drew a 500, and how often they did so alone.
+    #: Actions of events that got a 500, and how often they got one when sent alone.
     suspects: dict[bytes, int] = field(default_factory=dict)
 
 
 @dataclass
 class _Taken:
-    """Rows of one index, as they were read for a round."""
+    """Rows of one index that were read for a round."""
 
     reader: Reader
     rows: list[Row]
@@ -75,11 +75,11 @@ class Retry:
         self._max_bytes = max_bytes
         self._indices: dict[str, _Waiting] = {}
         self.outcome = Outcome()
-        # What an earlier drain left waits for the first round.
+        # Events that an earlier drain set aside wait for the first round.
         sender.refusing.update(index.encode() for index in held.indices())
 
     def run(self) -> None:
-        """Make rounds until stopped; whatever goes wrong, the next one follows."""
+        """Make rounds until stopped. After an error, the next round follows as usual."""
         stopping: threading.Event = self._sender.stopping
         while not stopping.is_set():
             try:
@@ -93,7 +93,7 @@ class Retry:
             stopping.wait(_LOOK_EVERY_S)
 
     def trouble(self, folder_ages: dict[str, float]) -> str:
-        """Which indices take nothing, since when and why; empty if there are none."""
+        """Text that says which indices take no events, since when and why; empty if there are none."""
         ill = [(age, index) for index, age in folder_ages.items()]
         if not ill:
             return ""
@@ -103,7 +103,7 @@ class Retry:
         return f"{index} takes nothing ({problem}), its oldest event waits since {age:.0f} s{more}"
 
     def round(self) -> None:
-        """Try what is due."""
+        """Try the indices that are due."""
         now = time.monotonic()
         names = self._held.indices()
         self._indices = {name: self._indices.get(name, _Waiting()) for name in names}
@@ -161,7 +161,7 @@ class Retry:
         log.error("what is whole of it is spooled again", extra={"requests": good, "damaged": damaged})
 
     def _sorted(self, taken: dict[str, _Taken]) -> tuple[list[Item], list[tuple[str, Item]]]:
-        """What can be sent together, and what is sent alone in this round. The rest waits for another."""
+        """The events to send together, and those to send alone in this round. The others wait for a later round."""
         together: list[Item] = []
         alone: list[tuple[str, Item]] = []
         for name, found in taken.items():
@@ -171,7 +171,7 @@ class Retry:
         return together, alone
 
     def _alone(self, name: str, item: Item, outcome: Outcome) -> list[Unsettled]:
-        """Send one event by itself; gives it back if it can't be delivered now."""
+        """Send one event in a request of its own; gives it back if it can't be delivered now."""
         suspects = self._indices[name].suspects
         left = self._sender.deliver([item], outcome)
         if not left:
@@ -185,7 +185,7 @@ class Retry:
         return left
 
     def _settle(self, name: str, found: _Taken, unsettled: dict[int, Unsettled], unsent: set[int]) -> None:
-        """Forget what was settled of an index, keep the rest, and say when the index is due again."""
+        """Delete the settled events of an index, keep the others, and set the time when the index is due again."""
         rest = [item for item in found.items if id(item) in unsettled or id(item) in unsent]
         refusals = [unsettled[id(item)].last for item in rest if id(item) in unsettled]
         if len(rest) < len(found.items):
@@ -213,7 +213,7 @@ class Retry:
         waits.due = time.monotonic() + waits.pause_s
 
     def _well(self, name: str) -> None:
-        """The index takes events: its new ones go the usual way, and what else waits is tried at once."""
+        """Note that the index takes events. Its new events go the usual way, and the waiting ones are tried at once."""
         if name.encode() in self._sender.refusing:
             self._sender.refusing.discard(name.encode())
             log.info("an index takes events again", extra={"index": name})

@@ -1,7 +1,7 @@
-"""Send spooled bytes to `_bulk` until each event of a body is settled or set aside (judge.py says which is when).
+"""Sends spooled bytes to `_bulk` until each event of a body is settled or set aside. judge.py decides which.
 
-A retry sends only the items that need it. Ids were fixed at intake and the action is `create`, so that an item whose
-fate is unknown can be sent again without being stored twice.
+A retry sends only the items that need it. Ids were fixed at intake and the action is `create`. So an item can be sent
+again without being stored twice, even if nobody knows whether it was stored the first time.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ log = logging.getLogger("metronome.drain")
 
 _HEADERS = {"content-type": "application/x-ndjson", "accept": "application/json"}
 
-#: How long Elasticsearch waits for a primary shard that is missing, at most half of what our client waits for it.
-#: Elasticsearch's own default is a minute, as long as our client waits, so that an answer would never come.
+#: Seconds for which Elasticsearch waits for a missing primary shard, at most half of the client's own timeout.
+#: Elasticsearch's default is a minute. That is as long as our client waits, so an answer would never arrive.
 SHARD_WAIT_S = 5
 
-#: An item that still isn't settled this long after it was sent first is set aside.
+#: An item that isn't settled this many seconds after it was first sent is set aside.
 PATIENCE_S = 2.0
 
-#: How often an item is sent again for a race about types before it is taken to be at fault itself.
+#: How often an item that lost a race for a name's type is sent again. After that, the item itself counts as the cause.
 _MAX_RACES = 4
 
 _PAUSE_S = (0.1, 0.2, 0.5, 1, 2, 5)
 
-#: An index found with its template in place is trusted so long.
+#: Seconds for which an index isn't checked again, once its template was found in place.
 _TRUST_S = 60
 
 _OUTCOMES = ("indexed", "duplicate", "quarantined", "held", "retried")
@@ -49,9 +49,9 @@ _OUTCOMES = ("indexed", "duplicate", "quarantined", "held", "retried")
 
 @dataclass
 class Outcome:
-    """How many events of a body ended how; without `retried`, together as many as were sent.
+    """The number of events of a body by outcome. All counts but `retried` add up to the events that were sent.
 
-    Those `held` are set aside, and come up again as indexed, duplicate or quarantined.
+    `held` events are set aside. Later they count again as indexed, duplicate or quarantined.
     """
 
     indexed: int = 0
@@ -66,12 +66,12 @@ class Outcome:
 
 
 class Stopped(Exception):
-    """The drain was asked to stop while a body was unshipped; its rows stay in the spool."""
+    """The drain was asked to stop before a body was shipped. The rows of that body stay in the spool."""
 
 
 @dataclass
 class Unsettled:
-    """An item that can't be delivered now, and what Elasticsearch said last of it."""
+    """An item that can't be delivered now, and Elasticsearch's last answer about it."""
 
     item: Item
     last: Refusal
@@ -87,19 +87,21 @@ class Sender:
     metrics: Metrics
     stopping: threading.Event = field(default_factory=threading.Event)
     shard_wait_s: float = SHARD_WAIT_S
-    #: Called before an index is written to that wasn't lately: makes sure that it gets our mapping, or raises.
+    #: Makes sure that new indices get our mapping, or raises. Called before a write to an index that hasn't been
+    #: written to for a while.
     prepare: Callable[[], object] = lambda: None
-    #: Why nothing gets through just now, for health checks and the log; empty while all is well.
+    #: The reason why nothing gets through just now, for health checks and the log; empty while all is well.
     trouble: str = ""
-    #: Indices that take nothing now. Their events are set aside at once: a request would wait for a missing shard.
+    #: Indices that take no events now. Events for them are set aside at once, since a request with such events would
+    #: wait for the missing shard.
     refusing: set[bytes] = field(default_factory=set)
     _trusted: dict[bytes, float] = field(default_factory=dict)
 
     def ship(self, body: bytes, events: int | None = None, since_ms: int = 0) -> Outcome:
         """Send bulk-ready bytes; returns once each event is indexed, a duplicate, in quarantine or set aside.
 
-        `events` says how many there are, where that is known; `since_ms` when the oldest was received. Waits as long
-        as Elasticsearch is away; raises Stopped when `stopping` is set meanwhile.
+        `events` is their number, if known. `since_ms` is when the oldest was received, in Unix milliseconds. Waits as
+        long as Elasticsearch is away; raises Stopped if `stopping` is set in that time.
         """
         events = count(body) if events is None else events
         names = indices(body, events)
@@ -125,7 +127,7 @@ class Sender:
                 self.metrics.bulk_items.labels(name).inc(getattr(outcome, name))
 
     def _ship_the_rest(self, all_items: list[Item], outcome: Outcome, since_ms: int) -> None:
-        """Set aside what goes to indices that refuse, and send the others."""
+        """Set aside the events for indices that refuse, and send the others."""
         refused: list[Item] = []
         others: list[Item] = []
         for item in all_items:
@@ -137,7 +139,7 @@ class Sender:
             self._set_aside(left, outcome, since_ms)
 
     def deliver(self, some: list[Item], outcome: Outcome, *, until: float = 0.0) -> list[Unsettled]:
-        """Send items, and again those that need it until the moment `until`; gives those that are still unsettled."""
+        """Send items. Until the moment `until`, send those again that need it. Gives the items that stay unsettled."""
         body = lines(some)
         return self.settle(some, self._send(body, len(some), indices(body, len(some))), outcome, until=until)
 
@@ -159,14 +161,14 @@ class Sender:
             if not again:
                 return left
             outcome.retried += len(again)
-            # Progress starts the pauses afresh.
+            # After progress, the pauses begin with the shortest again.
             tries = 0 if len(again) < len(some) else tries + 1
             self._pause(tries)
             some, body = again, lines(again)
             reply = self._send(body, len(some), indices(body, len(some)))
 
     def _settle_halves(self, some: list[Item], status: int, outcome: Outcome, until: float) -> list[Unsettled]:
-        """The request as a whole was refused with `status`: the one at fault is found by halving."""
+        """Find the item at fault by halving, after the request as a whole was refused with `status`."""
         if len(some) == 1:
             reason = "Elasticsearch refused the request that held this event alone"
             while not self.put_in_quarantine(
@@ -181,7 +183,7 @@ class Sender:
     def _judge_all(
         self, some: list[Item], results: list[dict[str, Any]], outcome: Outcome
     ) -> tuple[list[Item], list[Unsettled]]:
-        """Settle every item that can be; gives those to send again, and those that can't be delivered now."""
+        """Settle every item that can be settled; gives those to send again, and those that can't be delivered now."""
         again: list[Item] = []
         later: list[Unsettled] = []
         at_fault: list[Item] = []
@@ -221,7 +223,10 @@ class Sender:
         return True
 
     def _set_aside(self, left: list[Unsettled], outcome: Outcome, since_ms: int) -> None:
-        """Put what can't be delivered now on disk, by index. Where that fails, deliver it after all: others go on."""
+        """Put undeliverable items on disk, by index. If the disk can't take them, wait here until they are delivered.
+
+        Other senders go on meanwhile.
+        """
         tries = 0
         while left:
             said = {unsettled.item.index: unsettled.last for unsettled in left}
@@ -269,7 +274,7 @@ class Sender:
             else:
                 self.metrics.bulk_seconds.observe(time.monotonic() - started)
                 reply = understood(answer, events)
-                if reply is None:  # `events` may be wrong; the body itself isn't
+                if reply is None:  # the number `events` may be wrong, but the body is right
                     reply = understood(answer, count(body))
                 if reply is not None:
                     self.metrics.bulk_requests.labels("answered").inc()
@@ -287,7 +292,7 @@ class Sender:
         return self.client.perform_request("POST", "/_bulk", params=asked, headers=_HEADERS, body=body).body
 
     def _prepare_indices(self, names: set[bytes]) -> None:
-        """No event may create an index without its template, even if that was deleted meanwhile."""
+        """Make sure that the template is there before an event creates an index, even if somebody deleted it."""
         now = time.monotonic()
         if all(self._trusted.get(name, 0) > now for name in names):
             return
@@ -301,13 +306,13 @@ class Sender:
             self.trouble = ""
 
     def ill(self, problem: str) -> None:
-        """Say why events wait; only what is new is logged."""
+        """Note why events wait. Only a new reason is logged."""
         if problem != self.trouble:
             log.warning("events wait in the spool", extra={"problem": problem})
             self.trouble = problem
 
     def _pause(self, tries: int) -> None:
         pause = _PAUSE_S[min(tries, len(_PAUSE_S) - 1)]
-        # Jitter keeps several gateways from returning in step.
+        # Jitter keeps several gateways from coming back at the same moment.
         if self.stopping.wait(pause * random.uniform(0.8, 1.2)):  # noqa: S311 - no secret
             raise Stopped

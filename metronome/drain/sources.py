@@ -1,7 +1,8 @@
-"""The spool files that a drain empties: which there are, which of their rows are under way, and what becomes of them.
+"""The spool files that a drain empties, and the state of their rows.
 
-A row is read once, is under way until its body is settled, and is deleted then, with others. Rows are kept here without
-bodies. Used by the drain's main thread alone, but for the rescue of damaged files, which has a thread of its own.
+Each row is read once. It is under way until its body is settled, and then it is deleted together with others. Rows are
+kept here without their bodies. Only the drain's main thread uses this module, except for the rescue of damaged files,
+which has a thread of its own.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from metronome.spool.reader import Damaged, Reader, Row, left_behind, remove_fil
 
 log = logging.getLogger("metronome.drain")
 
-#: Rest of a file that can't be read or whose rows can't be put anywhere.
+#: Seconds for which a file is left alone if it can't be read or its damaged rows can't be kept anywhere.
 REST_S = 5.0
 
 
 @dataclass(eq=False)
 class Source:
-    """One spool file being read: which of its rows are settled but not deleted."""
+    """A spool file that is read, and its rows that are settled but not deleted yet."""
 
     reader: Reader
     settled: list[Row] = field(default_factory=list)
@@ -53,7 +54,7 @@ class Load:
 
     @property
     def since_ms(self) -> int:
-        """When the oldest row was received."""
+        """When the oldest row was received, in Unix milliseconds."""
         return min((row.received_ms for _, row in self.rows), default=0)
 
 
@@ -69,7 +70,7 @@ class Sources:
 
     @property
     def under_way(self) -> bool:
-        """Whether anything that was read isn't settled yet, or is being rescued."""
+        """Whether a row that was read isn't settled yet, or a file is being rescued."""
         if self._is_rescuing() or rescue.broken_files(self._folder):
             return True
         return any(source.under_way for source in self._sources.values())
@@ -79,7 +80,7 @@ class Sources:
         files = spool_files(self._folder)
         for path, source in list(self._sources.items()):
             if not source.reader.is_in_place():
-                # Somebody removed or renamed it. What is under way of it is on its way in memory.
+                # Somebody removed or renamed the file. Its rows that are under way are in memory and will be sent.
                 self._drop(path)
         for path in files:
             if path not in self._sources:
@@ -90,7 +91,7 @@ class Sources:
             self._rescue.start()
 
     def gather(self, limit: int) -> Load:
-        """Rows up to the size of a bulk request, fairly from all files; they are under way from now on."""
+        """Read rows for one bulk request, fairly from all files. The rows are under way from now on."""
         rows: list[tuple[Source, Row]] = []
         parts: list[bytes] = []
         size = 0
@@ -109,13 +110,13 @@ class Sources:
         return Load(rows, b"".join(parts))
 
     def settle(self, load: Load) -> None:
-        """All rows of a load are settled."""
+        """Note that all rows of a load are settled."""
         for source, row in load.rows:
             source.settled.append(row)
             source.under_way -= 1
 
     def delete_settled(self, *, at_least: int) -> None:
-        """Delete the rows of those files that have so many settled ones."""
+        """Delete the settled rows of each file that has `at_least` so many."""
         for path, source in list(self._sources.items()):
             if len(source.settled) >= at_least:
                 settled, source.settled = source.settled, []
@@ -124,7 +125,7 @@ class Sources:
                 except Damaged as damage:
                     self._begin_rescue(path, damage)
                 except sqlite3.Error:
-                    # Locked for too long or a full disk: some other time.
+                    # The file is locked for too long or the disk is full. The rows are deleted some other time.
                     source.settled = settled + source.settled
 
     def close(self) -> None:
@@ -139,7 +140,7 @@ class Sources:
         except Damaged as damage:
             self._begin_rescue(path, damage)
         except sqlite3.Error:
-            return  # just removed, or its disk is ill: the next scan finds it again
+            return  # the file was just removed, or its disk fails; the next scan finds it if it is there
 
     def _look_after_idle(self, left_behind: set[Path]) -> None:
         for path, source in list(self._sources.items()):
@@ -153,7 +154,7 @@ class Sources:
             except Damaged as damage:
                 self._begin_rescue(path, damage)
             except sqlite3.Error:
-                continue  # its writer is busy with it: some other time
+                continue  # its writer is using it; it is removed some other time
 
     def _read(self, source: Source, max_bytes: int) -> list[Row]:
         if time.monotonic() < source.resting_until:
@@ -163,12 +164,12 @@ class Sources:
         except Damaged as damage:
             self._begin_rescue(source.reader.path, damage)
         except sqlite3.Error as error:
-            if error_code(error) != sqlite3.SQLITE_BUSY:  # busy: its writer has just started and looks after it
+            if error_code(error) != sqlite3.SQLITE_BUSY:  # if busy, its writer has just started and checks it itself
                 self._rest(source, "a spool file can't be read", error)
         return []
 
     def _set_aside(self, source: Source, row: Row) -> None:
-        """A row whose bytes changed on disk: kept, counted, reported, not sent."""
+        """Keep, count and report a row whose bytes changed on disk. It isn't sent."""
         place = f"{source.reader.path.name}#{row.id}"
         reason = f"the checksum of a spooled request of {row.events} events doesn't hold"
         try:

@@ -1,8 +1,9 @@
 """Addresses: the key under which a referer is counted, and the host of a page.
 
-Real sites have millions of addresses, so that nothing is gained by remembering them: they are read by cutting text.
-Hosts are far fewer, and what is found of one is remembered. Whatever isn't plain (user info, a port, capitals, an
-address in brackets, white space) goes to `urlsplit`, and comes out as before.
+A plain address (`https://`, a lower-case host, a path) is read by cutting text, because that is fast. Real sites have
+millions of addresses, so remembering them gains nothing. Hosts are far fewer, and each host is judged once and then
+remembered. Any other address goes to `urlsplit`: one with user info, a port, capitals, brackets or white space. Both
+ways give the same key for the same address.
 
 Source of the key: tick/tock contract, section 3.3.
 """
@@ -64,7 +65,7 @@ def referer_host(page: str) -> str:
 
 
 def host_of(address: str) -> str | None:
-    """Host of an absolute address, without `www.`; None of a relative one."""
+    """Host of an absolute address, without `www.`; None for a relative address."""
     # "https://shop.example/item/7"
     start = 8 if address.startswith("https://") else 7 if address.startswith("http://") else 0
     if start:
@@ -77,7 +78,7 @@ def host_of(address: str) -> str | None:
 
 
 def _plain(text: str) -> str:
-    """The host if it stands in an address as it is counted; empty for one that takes more than a look."""
+    """The host, if it is plain: its text is counted unchanged. Empty for a host that `urlsplit` has to read."""
     return text if _PLAIN_HOST.fullmatch(text) else ""
 
 

@@ -1,10 +1,10 @@
 """What a user agent says: robot or person, which browser, which platform.
 
 Robots are those of COUNTER's list, in the form in which PyPI `counter-robots` ships it, matched without regard
-to case (COUNTER R5.1, section 7.8; the package's own functions match with regard to case, and miss `Googlebot/`
-spelt otherwise). All patterns are matched at once, by RE2: time grows with the length of the agent alone, whatever
-it holds. Families come from the patterns of uap-core. Neither the agent nor anything finer than its families is
-ever stored.
+to case (COUNTER R5.1, section 7.8). The package's own functions match with regard to case, and miss `googlebot/`. RE2
+matches all patterns at once, and its time grows only with the length of the agent, whatever the agent holds. Families
+of browsers and platforms come from the patterns of uap-core. Neither the agent nor anything finer than these families
+is ever stored.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from metronome.event.memo import Memo
 
 ROBOT_LIST = f"counter-robots {version('counter-robots')}"
 
-#: Longer agents are cut before they are judged: no browser sends one, and patterns cost time per character.
+#: Longer agents are cut to this many characters before they are judged. No browser sends one, and matching costs time
+#: per character.
 MAX_AGENT = 512
 
 
@@ -38,7 +39,7 @@ def _judge(agent: str) -> dict[str, Any]:
     agent = agent.strip()[:MAX_AGENT]
     if agent in ("", "-"):
         return {}
-    # Half of a surrogate pair can't be written in UTF-8, which both matchers read.
+    # Both matchers read UTF-8, which can't hold half of a surrogate pair.
     agent = agent.encode("utf-8", "replace").decode()
     machine = _patterns("machine.txt").first(agent)
     robot = _patterns("robot.txt").first(agent) or machine
@@ -55,7 +56,7 @@ def _judge(agent: str) -> dict[str, Any]:
 
 
 class _Patterns:
-    """A list of regular expressions, all looked for at once and in any case."""
+    """A list of regular expressions. All are matched at once, without regard to case."""
 
     def __init__(self, lines: list[str]) -> None:
         self._lines = lines

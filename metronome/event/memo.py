@@ -1,4 +1,4 @@
-"""A dictionary that remembers what a function said of a text."""
+"""A dictionary that remembers the results of a function of a text."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ Found = TypeVar("Found")
 
 
 class Memo(dict[str, Found], Generic[Found]):
-    """Remembers what `find` says of a text. Reading a remembered text costs one look into a dictionary, and no call.
+    """Remembers the result of `find` for each text. A remembered text costs one dictionary look-up, and no call.
 
     Once it holds `most` texts, it forgets them all. A text of more than `longest` characters isn't remembered, because
-    nobody sends the same one twice. (`functools.lru_cache` also keeps the order of use, which costs more than a look.)
+    nobody sends the same one twice. (`functools.lru_cache` also keeps the order of use, which takes longer.)
     """
 
     def __init__(self, find: Callable[[str], Found], *, most: int, longest: int = 512) -> None:

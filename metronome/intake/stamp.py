@@ -6,7 +6,8 @@ An event's names decide which steps it takes, in this order (`steps_for`):
 2. agree             only if the event names a fact of its request (see origin.py)
 3. checks            ids that can't be stored as they are
 4. derivations       the facts of event/facts.py
-5. drops             the visitor's agent and a shipper's `@version`, which have said what they say
+5. drops             the visitor's agent, since the derivations have read it and it is never stored; and a shipper's
+                     `@version`, since the document gets our own
 6. dialect's steps   those of `Origin.steps`
 7. cuts              addresses of web pages lose what analytics doesn't need, once everything has been derived
 

@@ -252,7 +252,7 @@ def listen(settings: Settings) -> None:
     try:
         asyncio.run(_until_stopped(Listener(settings, where, door, metrics), spool.slot))
     finally:
-        # In this order: whoever takes the spool's slot goes on counting from what is published.
+        # The order matters: the next owner of the spool's slot goes on counting from the published metrics.
         metrics.close()
         spool.close()
 

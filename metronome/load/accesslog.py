@@ -1,19 +1,19 @@
 """Access logs of web servers: from a line to an event.
 
     1. a reader    `apache_reader`, `json_reader`: bytes of a line to a `Logged` request, or ValueError with the reason
-    2. to_event    a `Logged` request as an event: which item, what happened, where from; never who
+    2. to_event    a `Logged` request as an event: the item, what happened, the referer and the agent; never the visitor
 
-What happened, the first that applies:
+What happened is the first of these that applies:
 
     error       status 400 and above
-    hit         not answered with the whole file: any method but GET, any status but 200 and 304 (a redirect, or a part
-                of a file: whoever reads a PDF in a browser asks for dozens of parts, after one request for the whole)
+    hit         the answer wasn't the whole file: any method but GET, any status but 200 and 304, such as a redirect or
+                a part of a file. (A browser that shows a PDF requests the whole file once, then dozens of its parts.)
     hit         a file that belongs to pages: extension in ASSETS, or one of robots' own files (NOT_PAGES)
     download    extension in DOWNLOADS; it is the event's `format`
     view        all else: a page
 
 The item's id is the path as the log has it, percent-encoding included, without query string and fragment. Addresses of
-visitors, their names and cookies are read by no reader, so that they can't get further.
+visitors, their names and cookies are read by no reader, so no event can hold them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _words(*kinds: str) -> frozenset[str]:
     return frozenset(" ".join(kinds).split())
 
 
-#: Extensions of files that people take away, by kind.
+#: Extensions of files that people download, by kind.
 DOWNLOADS = _words(
     "csv tsv xls xlsx xlsm ods parquet feather arrow sqlite db dta sav rds rdata",
     "pdf doc docx odt rtf txt ps epub mobi ppt pptx odp bib ris tex",
@@ -50,7 +50,7 @@ DOWNLOADS = _words(
     "mp3 ogg flac wav m4a mp4 m4v webm mkv mov avi",
 )
 
-#: Extensions of files that browsers fetch for a page, or programs for themselves: neither pages nor downloads.
+#: Extensions of files that browsers fetch as parts of a page, or programs for themselves: no pages and no downloads.
 ASSETS = _words(
     "css scss less js mjs cjs map wasm",
     "png jpg jpeg gif svg webp avif bmp ico cur",
@@ -58,14 +58,14 @@ ASSETS = _words(
     "json jsonld xml rss atom webmanifest pbf mvt m3u8 mpd ts vtt srt",
 )
 
-#: Fetched by robots and browsers on their own, whatever the extension.
+#: Paths that robots and browsers fetch on their own, whatever the extension.
 NOT_PAGES = re.compile(r"/(robots|ads|app-ads|humans|security|llms)\.txt|/\.well-known/.*")
 
-#: Formats in the order in which `auto` tries them. The first has one name more than "combined", so it goes before it.
+#: Formats in the order in which `auto` tries them. "main" is "combined" with one more field, so "main" comes first.
 _FORMATS = {
     "vhost_combined": apachelogs.VHOST_COMBINED,
     "combined": apachelogs.COMBINED,
-    # What nginx.conf as nginx ships it calls "main".
+    # The nginx.conf that nginx ships calls this format "main".
     "main": apachelogs.COMBINED + ' "%{X-Forwarded-For}i"',
     "common": apachelogs.COMMON,
 }
@@ -113,7 +113,7 @@ _NOT_UTF8 = re.compile("[\udc80-\udcff]")
 
 @dataclass(frozen=True)
 class Logged:
-    """One request as a log tells it; None where the log doesn't."""
+    """One request of a log. A value that the log doesn't give is None."""
 
     at: datetime
     method: str | None
@@ -130,7 +130,7 @@ Reader = Callable[[bytes], Logged]
 
 
 def to_event(logged: Logged) -> Event:
-    """The event of a logged request; without `id` where there was no HTTP request (a scanner's bytes, for one)."""
+    """The event of a logged request. It has no `id` if the client sent no HTTP request, as some scanners do."""
     path = path_of(logged.target)
     event: Event = {"@timestamp": to_text(logged.at), "event": happened(logged.method, logged.status, path)}
     if path:
@@ -173,19 +173,19 @@ def path_of(target: str | None) -> str:
 
 
 def apache_reader(form: str) -> Reader:
-    """A reader of `common`, `combined`, a LogFormat string, or with `auto` of whichever known format fits.
+    """A reader of `common`, `combined`, a LogFormat string, or `auto` (the first known format that fits each line).
 
     Raises ValueError if `form` is no LogFormat that can be read.
     """
     formats = list(_FORMATS.values()) if form == "auto" else [_FORMATS.get(form, form)]
     try:
-        # \xHH in a log is a byte; bytes that aren't UTF-8 stay written as \xhh.
+        # \xHH in a log stands for a byte. Bytes that aren't UTF-8 stay in the text as \xhh.
         parsers = [apachelogs.LogParser(each, encoding="utf-8", errors="backslashreplace") for each in formats]
     except (apachelogs.InvalidDirectiveError, apachelogs.UnknownDirectiveError) as error:
         raise ValueError(f"{form!r} is no LogFormat: {error}") from None
 
     def read(line: bytes) -> Logged:
-        # Servers write other bytes than ASCII as \xHH; some don't, and then this does.
+        # Most servers write bytes above ASCII as \xHH. For a server that writes them raw, this line does it.
         text = line.decode("ascii", "backslashreplace")
         for parser in parsers:
             try:
@@ -216,7 +216,7 @@ def _from_apache(entry: Any) -> Logged:
         method=method,
         target=target,
         status=first("final_status", "status", "original_status"),
-        # "-" is how %b writes zero.
+        # %b writes "-" for zero.
         size=0 if size is None and hasattr(entry, "bytes_sent") else size,
         referer=headers.get("Referer"),
         agent=headers.get("User-Agent"),
@@ -226,7 +226,7 @@ def _from_apache(entry: Any) -> Logged:
 
 
 def split_request(line: str) -> tuple[str | None, str | None]:
-    """Method and target of `GET /a b HTTP/1.1`; (None, None) if that isn't what the client sent."""
+    """Method and target of `GET /a b HTTP/1.1`; (None, None) if the client sent no such request line."""
     method, _, rest = line.partition(" ")
     target, _, version = rest.rpartition(" ")
     if not version.startswith("HTTP/"):
@@ -238,7 +238,7 @@ def split_request(line: str) -> tuple[str | None, str | None]:
 
 def json_reader(line: bytes) -> Logged:
     """Read one JSON object of an access log, by the field names that servers and their handbooks use."""
-    # nginx writes bytes that aren't UTF-8 as they are, which isn't JSON: they become the text \xhh.
+    # nginx writes bytes that aren't UTF-8 unchanged, which isn't valid JSON. Here they become the text \xhh.
     text = line.decode("utf-8", "surrogateescape")
     text = _NOT_UTF8.sub(lambda found: f"\\\\x{ord(found[0]) - 0xDC00:02x}", text)
     try:
@@ -286,7 +286,7 @@ def _from_json(flat: Mapping[str, Any]) -> Logged:
 
 
 def _flat(record: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Lower-case dotted names; of a list its first element, as Caddy writes header fields as lists."""
+    """The record with lower-case dotted names. A list gives its first element: Caddy writes header fields as lists."""
     flat: dict[str, Any] = {}
     for name, value in record.items():
         if isinstance(value, list):
@@ -299,7 +299,7 @@ def _flat(record: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _first(flat: Mapping[str, Any], names: tuple[str, ...]) -> Any:
-    """Value of the first name that has one; "" if all there are is empty, None if there is no such name."""
+    """Value of the first name that has one; "" if all values are empty, None if the record has none of the names."""
     for name in names:
         if flat.get(name) not in (None, "", "-"):
             return flat[name]

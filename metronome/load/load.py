@@ -1,14 +1,14 @@
 """`metronome load`: a file of events or an access log goes to a gateway, every line once.
 
-    1. open      a file, a .gz (told by its first bytes) or standard input: lines with their offsets (logfile.py)
-    2. read      a line becomes an event (accesslog.py); one that can't be read goes to FILE.unreadable with its reason
-    3. post      batches to POST /tick, again and again while the gateway is busy or away
-    4. note      how far it got, in METRONOME_HOME/load, after every receipt
+    1. open      a file, a gzip file (known by its first bytes) or standard input gives lines with offsets (logfile.py)
+    2. read      a line becomes an event (accesslog.py); an unreadable line goes to FILE.unreadable with the reason
+    3. post      batches go to POST /tick, again and again while the gateway is busy or away
+    4. note      after every receipt, METRONOME_HOME/load holds how far the load got
 
-Why nothing is counted twice: a line's insert_id is made of the file's first line, the line's offset (of the inflated
-file) and the line itself. So a file that was renamed, compressed or has grown gives the same ids again, and the store
-keeps one event an id. The note only saves time; a load that was cut sends its last batch once more. Events that bring
-an insert_id keep it.
+Why nothing is counted twice: a line's insert_id is made of the file's first line, the line's offset (in the inflated
+file) and the line itself. A file that was renamed, compressed or has grown therefore gives the same ids again. The
+store keeps only one event for each id. The note only saves time: a load that was interrupted sends its last batch once
+more. An event that already has an insert_id keeps it.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from metronome.files import replace_file
 from metronome.load.accesslog import Reader, apache_reader, is_logged_request, json_reader, to_event
 from metronome.load.logfile import Damaged, Line, LogFile
 
-#: Bytes at which a batch goes out, however few events it has; the gateway's limit is 10 MiB.
+#: A batch of more bytes than this is posted, however few events it has. The gateway's limit is 10 MiB.
 MAX_BATCH_BYTES = 4 * 2**20
 
-#: How long a gateway may be away before the load gives up: before it ever answered, and afterwards.
+#: Seconds for which a gateway may be away before the load gives up: if it never answered, and if it answered before.
 PATIENCE_FIRST_S = 30
 PATIENCE_S = 600
 
@@ -48,18 +48,18 @@ FORMS = ("auto", "ndjson", "json", "common", "combined", "vhost_combined", "main
 
 @dataclass
 class Report:
-    """What became of a file's lines."""
+    """The outcome of a load: how many lines were loaded, and how many weren't."""
 
     name: str
     lines: int = 0
     loaded: int = 0
     rejected: int = 0
     unreadable: int = 0
-    #: Events by name, where the file is an access log.
+    #: Number of events by name, if the file is an access log.
     happened: Counter[str] = field(default_factory=Counter)
     #: Lines that an earlier run had loaded.
     before: int = 0
-    #: The last line isn't written to its end yet.
+    #: Whether the last line isn't written to its end yet.
     cut: bool = False
     #: Why the file couldn't be read to its end.
     damage: str = ""
@@ -67,7 +67,7 @@ class Report:
 
     @property
     def failed(self) -> bool:
-        """Whether the user has to look: events are missing. Some unreadable lines are in every log."""
+        """Whether events are missing, so that the user has to look. Every log has a few unreadable lines."""
         return bool(self.rejected or self.damage or (self.unreadable and not self.loaded))
 
     def text(self) -> str:
@@ -101,8 +101,8 @@ def load_file(
 ) -> Report:
     """Load a file (`-`: standard input) into the gateway at `url`; returns when every line has its receipt.
 
-    Raises SetupError (a file can't be opened), BadQuestion (`form` is none), StoreUnavailable (no gateway answered
-    for PATIENCE_S; the same call goes on from there) or Refused.
+    Raises SetupError (a file can't be opened), BadQuestion (`form` is no known form), StoreUnavailable (no gateway
+    answered for PATIENCE_S; the same call continues from there) or Refused.
     """
     try:
         with LogFile(file) as source:
@@ -125,7 +125,7 @@ def load_file(
 
 
 class Reading:
-    """From a line to the JSON that is posted."""
+    """Turns a line into the JSON that is posted."""
 
     def __init__(self, form: str, app: str, source: LogFile) -> None:
         self._app = app
@@ -143,9 +143,9 @@ class Reading:
             self._choose(source.first)
 
     def event(self, line: Line) -> tuple[bytes, str]:
-        """The event's JSON, and what happened ("" where the event says so itself).
+        """The event's JSON, and what happened (accesslog.py); "" if the line is an event already.
 
-        Raises ValueError: why the line can't be read.
+        Raises ValueError with the reason if the line can't be read.
         """
         if line.too_long:
             raise ValueError(f"is longer than {len(line.raw)} bytes")
@@ -166,11 +166,11 @@ class Reading:
         return orjson.dumps(event), str(event["event"])
 
     def _choose(self, raw: bytes) -> str:
-        """Of a file of JSON lines its first one decides for all: an access log or events."""
+        """The format of a file of JSON lines, `json` (an access log) or `ndjson` (events). The first line decides."""
         try:
             record = orjson.loads(raw)
         except orjson.JSONDecodeError:
-            return "json"  # nginx writes some lines that aren't quite JSON; its reader knows them
+            return "json"  # nginx writes some lines that aren't valid JSON; json_reader can read them
         self._form = "json" if isinstance(record, dict) and is_logged_request(record) else "ndjson"
         return self._form
 
@@ -182,9 +182,10 @@ class Reading:
         if not isinstance(event, dict):
             raise ValueError('is JSON, but no event, such as {"id": "home"}')  # noqa: TRY004 - a reason
         if all(event.get(name) is None for name in TIME_NAMES):
-            # Its day would be that of the load, so that loading it on another day counts it again.
+            # Without a time, the event would get the day of the load. A load on another day would count it again.
             raise ValueError("has no @timestamp; `metronome tick --file` takes events of right now")
-        # The text itself goes on, so that no digit is lost; of a name given twice the last counts.
+        # The text is posted as it stands, so that no digit of a number is lost. Names are added at its end: if a name
+        # stands there twice, the last one counts.
         text = raw.rstrip()[:-1]
         for name, value in (("insert_id", insert_id), ("app", self._app)):
             if value and not event.get(name):
@@ -206,7 +207,7 @@ class Loading:
         self._answered = False
 
     def run(self, batch: int) -> None:
-        # disable=None: a bar on a terminal, nothing in a log.
+        # disable=None shows a bar on a terminal, and nothing in a log.
         with tqdm(total=self._source.size, unit="B", unit_scale=True, desc=self._source.name, disable=None) as bar:
             for lines in self._batches(batch):
                 self._load(lines)
@@ -261,14 +262,15 @@ class Loading:
         self._note.save()
 
     def _post(self, body: bytes) -> dict[str, Any]:
-        """Post until the gateway answers; raises StoreUnavailable when patience is at its end."""
+        """Post until the gateway answers; raises StoreUnavailable after PATIENCE_S, or PATIENCE_FIRST_S at first."""
         started, wait_s = time.monotonic(), 1.0
         while True:
             try:
                 receipt = client.post(self._url, body, "application/x-ndjson", key=self._key)
             except StoreUnavailable as error:
                 patience_s = PATIENCE_S if self._answered else PATIENCE_FIRST_S
-                # A busy gateway says when to come back; one that is away says nothing, so try soon, then less often.
+                # A busy gateway says when to come back. A gateway that is away says nothing, so the pause is short at
+                # first and then doubles.
                 pause_s = max(wait_s, error.retry_after_s or 0) if self._answered else wait_s
                 if time.monotonic() + pause_s > started + patience_s:
                     raise StoreUnavailable(f"{error.message}; run the same command again to go on from there") from None
@@ -281,10 +283,10 @@ class Loading:
 
 
 class Note:
-    """How far the load of a file got: one small file a (file, gateway, app, format), known by the file's first line.
+    """How far the load of a file got. Each combination of file, gateway, app and format has a small JSON file for it.
 
-    A file is gone on with only if the last line that was read still stands where it stood; else it is another file
-    that starts alike, and is read from its beginning.
+    The loaded file is recognized by its first line. A load continues only if the last line that was read still stands
+    at its offset. Otherwise this is another file with the same first line, and it is read from its beginning.
     """
 
     def __init__(self, home: Path, source: LogFile, url: str, form: str, app: str) -> None:
@@ -317,7 +319,7 @@ class Note:
             self._last = {"offset": line.offset, "bytes": line.size, "hash": line.hash}
 
     def save(self) -> None:
-        if not self._source.seekable:  # a stream always begins at its beginning
+        if not self._source.seekable:  # a stream is always read from its beginning
             return
         noted = {
             "file": self._source.name,
@@ -328,7 +330,7 @@ class Note:
             "unreadable_bytes": self.kept_bytes,
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        # Durable: a note from before the last batch would only cost time, but an empty one would start from line 1.
+        # Durable: after a crash, an old note only costs the time of one batch; an empty one would start from line 1.
         replace_file(self.path, json.dumps(noted), durable=True)
 
 
@@ -348,10 +350,14 @@ class Kept:
         self._rows.append(orjson.dumps(row) + b"\n")
 
     def flush(self) -> None:
-        """Write what was kept behind what the note knows of: rows of a batch that was cut aren't there twice."""
+        """Write the kept rows at the length that the note holds. Rows of an interrupted batch are overwritten.
+
+        That batch is read again, so without this its rows would stand in the file twice.
+        """
         if not self._rows:
             return
-        # The lines are as private as the log. What exists may be a device, such as /dev/null, and stays as it is.
+        # The lines are as private as the log, hence 0600. An existing path may be a device such as /dev/null; then it
+        # isn't truncated.
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             if self.path.is_file():

@@ -1,4 +1,4 @@
-"""A file to be loaded, as lines with their offsets: plain, gzip or standard input, all alike."""
+"""Reads a file to be loaded as lines with their offsets, from a plain file, a gzip file or standard input."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO, cast
 
-#: Longest line that is looked at, in bytes; the gateway takes events of 32 KiB.
+#: Longest line that is kept whole, in bytes. The gateway takes events of up to 32 KiB.
 MAX_LINE = 2**20
 
 _GZIP = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
 
-#: A file that nobody wrote to for this long has its last line, with or without a newline.
+#: If nobody has written to a file for this many seconds, its last line is whole, with or without a newline.
 _QUIET_S = 60
 
 
 class Damaged(Exception):
-    """The file can't be read any further: a gzip that is cut short, for one."""
+    """The file can't be read any further, for example a gzip file that is cut short."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line that isn't blank. `raw` is without line end and byte order mark, `size` with them."""
+    """A line that isn't blank. `raw` excludes line end and byte order mark; `size`, in bytes, includes them."""
 
     number: int
     offset: int
     raw: bytes
     size: int
-    #: The file ends here, without a newline, and may still be written to.
+    #: Whether the file ends here without a newline, so that somebody may still be writing the line.
     cut: bool = False
     too_long: bool = False
 
@@ -46,7 +46,7 @@ class Line:
 
 
 class LogFile:
-    """An open file. Offsets are those of the inflated bytes."""
+    """An open file. Offsets count inflated bytes."""
 
     def __init__(self, path: Path) -> None:
         self._path = None if str(path) == "-" else path
@@ -54,13 +54,13 @@ class LogFile:
         self._file = cast(io.BufferedReader, sys.stdin.buffer) if self._path is None else path.open("rb")
         self._zipped = self._file.peek(2)[:2] == _GZIP
         self._stream: BinaryIO = cast(BinaryIO, gzip.GzipFile(fileobj=self._file)) if self._zipped else self._file
-        #: Whether reading can begin elsewhere than at the beginning, so that a load can be gone on with.
+        #: Whether reading can begin at any offset, so that a load can continue where an earlier one ended.
         self.seekable = self._path is not None and path.is_file()
-        #: Bytes on disk, for a progress bar; None if that isn't known.
+        #: Bytes on disk, for a progress bar; None if unknown.
         self.size = path.stat().st_size if self.seekable else None
         self._taken = 0
         self._head = b""
-        #: First line, without its end; its hash is what the file is known by.
+        #: First line, without its line end. The file is recognized by the hash of this line.
         self.first = b""
         self.fingerprint = ""
 
@@ -83,11 +83,14 @@ class LogFile:
 
     @property
     def position(self) -> int:
-        """Bytes taken: of a file, as on disk; of a stream, as inflated."""
+        """Bytes read so far. For a file they are counted on disk, for a stream after inflating."""
         return self._file.tell() if self.seekable else self._taken
 
     def hash_of(self, offset: int, size: int) -> str:
-        """Hash of the line that stands at an offset; of less where the file is shorter or damaged."""
+        """Hash of the line that stands at an offset; `size`, in bytes, includes its line end.
+
+        If the file ends earlier, only the bytes that exist are hashed. If it is damaged, the hash is "".
+        """
         try:
             self._stream.seek(offset)
             return _hash(_bare(self._stream.read(size), offset))
@@ -95,7 +98,7 @@ class LogFile:
             return ""
 
     def lines(self, offset: int, number: int) -> Iterator[Line]:
-        """The lines from `offset` on, the first of which is that after line `number`. Raises Damaged."""
+        """The lines from `offset` to the end. The first of them has the number `number` + 1. Raises Damaged."""
         if self.seekable:
             self._stream.seek(offset)
             head = b""
@@ -115,7 +118,7 @@ class LogFile:
             self._taken = offset
 
     def is_finished(self, line: Line) -> bool:
-        """Whether a line without newline is known to be whole: it has its last quote or brace, or nobody writes."""
+        """Whether a line without newline is whole: it ends in a quote or brace, or nobody has written for _QUIET_S."""
         if line.raw[-1:] in (b'"', b"}"):
             return True
         return self._path is None or time.time() - self._path.stat().st_mtime > _QUIET_S

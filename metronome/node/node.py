@@ -1,14 +1,17 @@
 """The private Elasticsearch that runs where ELASTICSEARCH_URL isn't set: start it, stop it, find it.
 
-What has to hold, and what holds it:
+Four rules, and how this file keeps them:
 
-1. One node for each METRONOME_HOME. `lock` is flocked from start to stop; the kernel frees it however we end.
-2. No process outlives us, not even after kill -9. Elasticsearch is two JVMs. The launcher, our child, asks
-   for SIGTERM at our death (that of the thread which starts it, so one is kept for that). The server ends when
-   the launcher tells it to, or when the pipe between them closes; while it boots, as soon as it has. Should that
-   have failed, the next start finds the leftover by its command line, which names our folder, and stops it.
-3. Only we can use it. It listens on 127.0.0.1 and asks for a password that lies in a folder of mode 0700.
-4. Others of this installation find it by `address.json`, and show the password only to the process it names.
+1. Each METRONOME_HOME has one node. `lock` is flocked from start to stop. The kernel frees it however we end.
+2. No process of the node outlives us, not even after kill -9. Elasticsearch is two JVMs, a launcher and a server.
+   The launcher is our child. It asks the kernel for SIGTERM when the thread that started it ends, so this process
+   keeps one thread only for that. The server ends when the launcher tells it to, or when the pipe between the two
+   closes. A server that is still booting ends as soon as it has booted. If all that fails, the next start finds
+   leftover processes by their command line, which names our folder, and stops them.
+3. Only this installation can use the node. It listens on 127.0.0.1 and asks for a password. The password lies in a
+   folder of mode 0700.
+4. Other processes of this installation find the node by `address.json`. They send the password only to the process
+   that the file names.
 """
 
 from __future__ import annotations
@@ -39,15 +42,15 @@ from metronome.settings import Settings, environment
 from metronome.store.address import Address
 
 START_S = 120
-STOP_S = 30  # it flushes its indices to disk meanwhile
+STOP_S = 30  # Elasticsearch flushes its indices to disk in this time
 USER = "elastic"
 
 
 class Node:
     """The private node of one installation. It can be started again after a `stop`.
 
-    `start` and `stop` may be called from different threads. A `stop` also ends a start that is under way, or
-    that is yet to come if there was none before.
+    `start` and `stop` may be called from different threads. A `stop` also ends a start that is under way. A `stop`
+    before the first start makes that start fail.
     """
 
     def __init__(self, settings: Settings, *, say: Say = lambda line: None) -> None:
@@ -72,16 +75,16 @@ class Node:
 
     @property
     def pid(self) -> int | None:
-        """The launcher's, which leads the process group of both JVMs; None before the start."""
+        """Process id of the launcher, which leads the process group of both JVMs; None before the start."""
         return self._process.pid if self._process else None
 
     def alive(self) -> bool:
         return self._keeper is not None and self._keeper.is_alive()
 
     def start(self) -> Address:
-        """Return once it answers our password and its health is yellow or green.
+        """Start the node; return its address once it accepts our password and its health is yellow or green.
 
-        The first start of a version on this machine downloads about 100 MB. After a SetupError nothing runs.
+        The first start of a version on this machine downloads about 100 MB. Raises SetupError; no process runs then.
         """
         settings = self.settings
         if os.uname().sysname != "Linux":
@@ -102,15 +105,15 @@ class Node:
         return address
 
     def stop(self) -> None:
-        """End it in order, by force after 30 s; returns once no process of it is left."""
+        """End the node in order, or by force after 30 s. Returns once none of its processes is left."""
         with self._guard:
             self._stopped = True
         if self._process is not None and self._keeper is not None:
-            # A server that still boots heeds nobody, and has nothing yet to bring in order.
+            # A server that is still booting ignores signals and has no data to save yet, so it is only killed, below.
             if self.alive() and self._answered:
                 _signal(self._process.pid, signal.SIGTERM)
                 self._keeper.join(STOP_S)
-            # Also after an orderly end: the server may outlive a launcher that was killed.
+            # This check follows an orderly end too: the server may outlive a launcher that was killed.
             if not self._answered or not _ended(lambda: not _processes(self.settings), 1):
                 _kill_group(self._process.pid, self.settings)
             self._keeper.join()
@@ -145,15 +148,15 @@ class Node:
         raise SetupError(f"Elasticsearch didn't answer within {START_S} s; {self.log_path} tells how far it got")
 
     def _launch(self, ready: launch.Launch) -> None:
-        """Start the launcher from a thread that lives as long as it does; see 2. at the head of this file."""
+        """Start the launcher from a thread that waits until the launcher ends; see rule 2 at the head of this file."""
         outcome: list[SetupError] = []
         under_way = threading.Event()
 
         def keep() -> None:
             try:
                 with warnings.catch_warnings(), (ready.node / "logs" / "start.log").open("wb") as log:
-                    # Python 3.12+ warns of any fork beside threads; ours only makes system calls before
-                    # it turns into Java.
+                    # Python 3.12+ warns of every fork in a process with threads. This one is safe: the new process
+                    # only makes system calls before it turns into Java.
                     warnings.simplefilter("ignore", DeprecationWarning)
                     self._process = ready.spawn(
                         ready.command("server"),
@@ -178,7 +181,7 @@ class Node:
             raise outcome[0]
 
     def _failure(self, since: int) -> SetupError:
-        """Why the process ended before it answered, and the way out."""
+        """The error that says why the process ended before it answered, and what to do."""
         assert self._process is not None and self._keeper is not None
         self._keeper.join()
         if self._stopped:
@@ -198,7 +201,7 @@ def running(settings: Settings) -> Address | None:
         ) from error
     except (OSError, ValueError, KeyError):
         return None
-    # The port may be another program's by now, which must not be shown the password.
+    # Another program may hold the port by now. It must not see the password.
     if state["pid"] not in _processes(settings):
         return None
     address = Address(state["url"], USER, password)
@@ -212,7 +215,7 @@ def _remember(settings: Settings, address: Address, pid: int | None) -> None:
 
 
 def _ports(settings: Settings) -> str:
-    """`9203,9200-9299` where 9203 was its port last time: Elasticsearch tries them in this order."""
+    """The ports that Elasticsearch tries, in order. `9203,9200-9299` begins with its last port, 9203."""
     found = re.fullmatch(r"(\d{1,5})(?:-(\d{1,5}))?", settings.node_port)
     first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
     if not 1 <= first <= last <= 65535:
@@ -228,7 +231,7 @@ def _ports(settings: Settings) -> str:
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        # As Elasticsearch does: a port whose last connections are still closing is free to it.
+        # Elasticsearch sets this option too. It may take a port whose last connections are still closing.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
@@ -238,9 +241,9 @@ def _is_free(port: int) -> bool:
 
 
 def _locked(settings: Settings) -> Lock:
-    """The home's lock, held; raises SetupError where another process holds it."""
+    """Take the lock of METRONOME_HOME; raises SetupError if another process holds it."""
     lock = Lock(settings.node_dir / "lock")
-    # Where the folder can't be made, taking the lock says so.
+    # If the folder can't be made, `take` raises an error that says so.
     with contextlib.suppress(OSError):
         lock.path.parent.mkdir(parents=True, exist_ok=True)
     if not lock.take():
@@ -266,7 +269,10 @@ def _processes(settings: Settings) -> set[int]:
 
 
 def _stop_leftovers(settings: Settings, say: Say) -> None:
-    """End what a supervisor that was killed may have left; nobody else's, since we hold the lock."""
+    """End JVMs that an earlier process left behind when it was killed.
+
+    We hold the lock of METRONOME_HOME, so a JVM of this folder can't belong to another process that runs.
+    """
     left = _processes(settings)
     if not left:
         return
@@ -304,9 +310,9 @@ def _signal(pid: int, number: int) -> None:
 
 
 def _ask_health(address: Address) -> dict[str, Any] | None:
-    """The answer of `_cluster/health`, or None: nothing there, not ready, or another's, which refuses us."""
+    """The answer of `_cluster/health`; None if nothing listens, it isn't ready, or it refuses our password."""
     token = base64.b64encode(f"{address.username}:{address.password}".encode()).decode()
-    # http.client, since it heeds no proxy variable.
+    # http.client is used because it ignores proxy variables.
     connection = http.client.HTTPConnection(address.url.removeprefix("http://"), timeout=3)
     try:
         connection.request("GET", "/_cluster/health", headers={"Authorization": f"Basic {token}"})

@@ -1,17 +1,17 @@
-"""The door out: `ask` takes questions and gives answers, all of them frozen values.
+"""The door out: `ask` takes questions and gives answers. All of them are frozen values.
 
-1. condition.py    which events: a tree of All, AnyOf and Not over what is asked of fields; robots are one of these
-   question.py     what of them: a measure, by groupings, in a period; other kinds of questions beside it
-2. door.py         `ask` finds by its type who answers a question, cuts its period into the days that each source
-                   holds, adds up what they say, and finishes once
+1. condition.py    which events count: a tree of All, AnyOf and Not over conditions on fields; robots are one of these
+   question.py     what is computed of them: a measure, groupings and a period; also the other kinds of questions
+2. door.py         `ask` picks the function that answers a question's type, cuts the period into the days that each
+                   source holds, adds up the partial answers, and finishes once
 3. index.py        Elasticsearch as a source:
-   kinds.py            what an index holds of a field, which may differ from day to day
+   kinds.py            the type that an index has for a field, which may differ from day to day
    clause.py           condition -> JSON
    body.py             questions -> the JSON of one search
-   search.py           sends it; pages, waits for a shard that is being made
+   search.py           sends a search, pages through its rows, and waits for a shard that is being made
    shipped.py          documents of other shippers: their facts are derived on reading
-4. partial.py      what a source knows of a question, in a form that adds up
-5. answer.py       figures with typed keys, whether they are exact, and up to when they hold everything
+4. partial.py      a source's part of an answer, in a form that can be added up
+5. answer.py       figures with typed keys, whether they are exact, and up to which time they hold every event
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Ask(Protocol):
 
 
 def open_door(client: Elasticsearch, settings: Settings, clock: Callable[[], datetime], *others: Source) -> Ask:
-    """`ask` bound to Elasticsearch, and to `others`, which are asked before it for the days they hold."""
+    """`ask` bound to its sources: Elasticsearch, and `others`. The others are asked first, for the days they hold."""
     sources = Sources(Index(Search(client, settings), settings), others)
 
     def bound(*questions: Any) -> list[Any]:

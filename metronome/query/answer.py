@@ -1,4 +1,4 @@
-"""What comes back of a question, as frozen values."""
+"""Answers to questions, as frozen values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from metronome.event.fields import Event
 
-#: One value a grouping: the start of a bucket (UTC), a value as JSON has it (None: missing), a pair of bounds.
+#: One value for each grouping: the start of a bucket (UTC), a JSON value (None if missing), or a pair of bounds.
 Key = tuple[Any, ...]
 
 Number = int | float
@@ -25,12 +25,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Answer:
-    """The measure by group, in order: buckets of time ascending, values largest first, ties by value.
+    """The measure of each group. Buckets of time come in ascending order, values with the largest first, ties by value.
 
-    Keys are typed: a status is 404, a flag is True. A measure of nothing is 0 for counts, uniques and sums,
-    else None. `complete` says of each bucket of time, empty ones too, whether it has ended. Where `exact` is False,
-    the figures are off by at most `error_bound`, or by what `ignored_values` can do: so many events have a value
-    that this question could not compare. The answer holds every event that was acknowledged before `watermark`.
+    Keys are typed: a status is 404, a flag is True. The measure of no events is 0 for counts, uniques and sums,
+    else None. `complete` says for each bucket of time, empty ones too, whether it has ended. If `exact` is False, a
+    figure is off by at most `error_bound`, or `ignored_values` events had a value that this question could not
+    compare. The answer holds every event that was acknowledged before `watermark`.
     """
 
     rows: tuple[Row, ...] = ()
@@ -53,7 +53,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Page:
-    """Events of a Listing, flat, each with `_id` and `_index`. `after` leads to the next page, None at the end."""
+    """Events of a Listing, flat, each with `_id` and `_index`. `after` leads to the next page; None on the last."""
 
     events: tuple[Event, ...]
     after: Mapping[str, Any] | None
@@ -62,7 +62,7 @@ class Page:
 
 @dataclass(frozen=True)
 class Property:
-    """A field: its types as JSON has them, in how many events, how many distinct values, first and last seen."""
+    """A field: its JSON types, how many events have it, how many distinct values, when it was first and last seen."""
 
     name: str
     types: tuple[str, ...]

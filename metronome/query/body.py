@@ -1,12 +1,12 @@
-"""A question as the JSON of a search: pure, so that tests compare whole bodies.
+"""Turns questions into the JSON of one search. The functions are pure, so tests compare whole bodies.
 
-What all questions of a search have in common is its query; each question is a filter with its own aggregation:
+The conditions that all questions share become the query of the search. Each question is a filter with an aggregation:
 
     by = ()                              a filter; its count, or `stats` of the measured number
     by = (Every("day"),)                 buckets of time
     by = (Values("format"),)             `terms`, the first ten thousand
-    anything else                        `composite`, complete page by page: groupings, and the measured values
-                                         where a set of them is needed (unique, percentile)
+    anything else                        `composite`, read to its end page by page: the groupings, and the measured
+                                         values too if the set of them is needed (unique, percentile)
 """
 
 from __future__ import annotations
@@ -29,32 +29,32 @@ from metronome.query.question import Count, Grouping, Percentile, Question, Rang
 
 Json = dict[str, Any]
 
-#: Values a terms aggregation gives at once; one with more is paged.
+#: Values that a terms aggregation gives at once. A question with more values is paged.
 TERMS = 10_000
 
-#: Rows of a composite aggregation at once.
+#: Rows of a composite aggregation in one page.
 PAGE = 5_000
 
 #: Buckets of time in one answer; Elasticsearch's own limit is 65,536.
 MAX_BUCKETS = 50_000
 
-#: Blank names are renamed by intake, so no event has this one.
+#: A field that no event has, since intake renames a name with a blank part.
 _NO_FIELD = "metronome. "
 
-#: What passed our intake; the rest was shipped.
+#: Matches documents that passed our intake. Other shippers wrote the rest.
 STAMPED: Json = {"exists": {"field": "received_at"}}
 
 
 @dataclass(frozen=True)
 class Leg:
-    """A question, or of one by ranges the part of one combination of them, which `ranges` names."""
+    """A question without Ranges. A question by Ranges becomes one leg for each combination of them, as `ranges`."""
 
     question: Question
     asked: tuple[Grouping, ...] = ()
     ranges: tuple[tuple[float | None, float | None], ...] = ()
 
     def key(self, values: Sequence[Any]) -> tuple[Any, ...]:
-        """The key of a group of the question, from the values of the leg's own groupings."""
+        """The key of a group of the question that was asked, from the values of the leg's own groupings."""
         if not self.ranges:
             return tuple(values)
         others, ranges = iter(values), iter(self.ranges)
@@ -75,9 +75,10 @@ def legs(question: Question) -> tuple[Leg, ...]:
 
 
 def search_body(questions: Sequence[Question], kinds: Kinds, *, sets: bool = False) -> Json:
-    """The one search that answers all questions of one period, or the first pages of it.
+    """The one search that answers all questions of one period, or gives the first page of each.
 
-    With `sets`, uniques without groupings come as sets that can be added to others; else Elasticsearch counts them.
+    With `sets`, uniques without groupings come as sets of values, which can be merged with the sets of other sources.
+    Without it, Elasticsearch counts them.
     """
     common = common_parts(questions)
     own = tuple(_without(question, common) for question in questions)
@@ -100,7 +101,7 @@ def page_body(question: Question, kinds: Kinds, after: Json | None = None, *, es
 
 
 def rows(question: Question, kinds: Kinds, *, estimate: bool = False) -> Json:
-    """The composite aggregation of a question; with `estimate` its uniques are counted by Elasticsearch."""
+    """The composite aggregation of a question. With `estimate`, Elasticsearch counts the uniques of each row."""
     sources: list[Json] = []
     for number, grouping in enumerate(question.by):
         assert not isinstance(grouping, Ranges)
@@ -118,18 +119,18 @@ def needs_values(question: Question) -> bool:
 
 
 def is_total_of_values(question: Question) -> bool:
-    """Whether it is a unique count without groupings, which Elasticsearch can count by itself."""
+    """Whether the question is a unique count without groupings. Elasticsearch can count that by itself."""
     return isinstance(question.measure, Unique) and not question.by
 
 
 def is_paged(question: Question) -> bool:
-    """Whether it is answered by pages of rows from the start."""
+    """Whether the question is answered by pages of rows from the start."""
     plain = all(isinstance(g, Every) or (isinstance(g, Values) and not g.missing) for g in question.by)
     return needs_values(question) or len(question.by) > 1 or not plain
 
 
 def common_parts(questions: Sequence[Question]) -> list[Condition]:
-    """What all questions ask that holds for raw documents as well: none of it reads a derived fact."""
+    """The conditions that all questions share and that read no derived fact, so they apply to raw documents too."""
     first, *others = (parts_of(question.where) for question in questions)
     return [part for part in first if DERIVED.isdisjoint(part.fields()) and all(part in parts for parts in others)]
 
@@ -147,7 +148,7 @@ def all_of(filters: list[Json], *, but: tuple[Json, ...] = ()) -> Json:
 
 
 def within(period: Period) -> list[Json]:
-    """The period as a range of time; nothing where it is open on both sides."""
+    """The period as a filter on time; no filter if it is open on both sides."""
     bounds: Json = {}
     if period.start is not None:
         bounds["gte"] = to_ms(period.start)
@@ -157,8 +158,8 @@ def within(period: Period) -> list[Json]:
 
 
 def compared(question: Question) -> list[str]:
-    """The fields a question compares of which not every value may be indexed."""
-    # Whether a field is there is known of every value, indexed or not.
+    """The fields that a question compares and that may have values which aren't indexed."""
+    # `Has` is left out: whether a field has a value is known even if the value isn't indexed.
     names = fields_of(replace(question, where=_but_has(question.where)))
     return [name for name in names if name not in WHOLE]
 
@@ -172,14 +173,15 @@ def _but_has(where: Condition) -> Condition:
 
 
 def _without(question: Question, common: list[Condition]) -> Question:
-    # The period stays only where edges of buckets are made of it: bodies without one are the same for every item.
+    # The period stays only if edges of buckets are computed from it. Without a period, the aggregations are the same
+    # for every item, so they can be remembered.
     own = [part for part in parts_of(question.where) if part not in common]
     period = question.period if needs_edges(question) else Period()
     return replace(question, where=All(*own), period=period)
 
 
 def _aggregations(questions: tuple[Question, ...], kinds: Kinds, sets: bool) -> Json:
-    """An aggregation a question, for questions that are left with the conditions of their own."""
+    """One aggregation for each question. `questions` have only the conditions that they don't share."""
     stamped: Json = {}
     aggs: Json = {}
     for number, question in enumerate(questions):
@@ -193,7 +195,7 @@ def _aggregations(questions: tuple[Question, ...], kinds: Kinds, sets: bool) -> 
     return aggs
 
 
-#: Callers must not change what it gives.
+#: Callers must not change the result.
 _remembered = lru_cache(maxsize=256)(_aggregations)
 
 
@@ -215,13 +217,14 @@ def _of_leg(question: Question, kinds: Kinds, sets: bool) -> Json:
 def _measured(question: Question, kinds: Kinds, *, estimate: bool = False) -> Json | None:
     measure = question.measure
     if isinstance(measure, Percentile):
-        # More values than events, and there are events of several; one of the same value twice is seen by it.
+        # If there are more values than events, some events have several values. This count also includes a value that
+        # an event has twice.
         return {"value_count": {"field": readable(measure.field, kinds)}}
     if isinstance(measure, Count) or (isinstance(measure, Unique) and not estimate):
         return None
     if isinstance(measure, Unique):
         return {"cardinality": {"field": readable(measure.field, kinds), "precision_threshold": EXACT_UNIQUES}}
-    # Of text there are no numbers to add up.
+    # A field of text has no numbers to add up.
     return {"stats": {"field": measure.field}} if kinds.of(measure.field) == "number" else None
 
 
@@ -230,10 +233,10 @@ def _grouping(question: Question, kinds: Kinds) -> Json:
     if isinstance(grouping, Values):
         return {"terms": {"field": readable(grouping.field, kinds), "size": TERMS}}
     assert isinstance(grouping, Every)
-    # Every("day"), UTC              a calendar histogram, whose edges can't be wrong without clock changes
-    # Every("day"), another zone     edges from zoneinfo: Elasticsearch's own bucketing has been wrong around clock
-    #                                changes (elastic/elasticsearch#126551, #107204). As equal steps that cross none
-    #                                of the edges where there are few steps, else as explicit ranges.
+    # Every("day"), UTC              a calendar histogram. UTC has no clock changes, so its edges are right
+    # Every("day"), another zone     edges from zoneinfo, since Elasticsearch's own bucketing has been wrong around
+    #                                clock changes (elastic/elasticsearch#126551, #107204). Where few equal steps can
+    #                                hit every edge, a histogram of these steps; else explicit ranges
     if is_calendar(grouping):
         return {"date_histogram": {**_source(grouping, question, kinds)["date_histogram"], "min_doc_count": 1}}
     starts = bucket_starts(question)
@@ -255,12 +258,12 @@ def _source(grouping: Any, question: Question, kinds: Kinds) -> Json:
 
 
 def readable(field: str, kinds: Kinds) -> str:
-    """The field to group by. For one that can't be grouped a name that no event has: its values are missing."""
+    """The field to group by. If it can't be grouped by, this is a name that no event has, so all values are missing."""
     return field if kinds.of(field) != "other" else _NO_FIELD
 
 
 def is_calendar(every: Every) -> bool:
-    """Whether Elasticsearch's own calendar can't be wrong: single units of UTC, weeks from Monday."""
+    """Whether Elasticsearch's own calendar gives the right edges: single units of UTC, weeks from Monday."""
     return every.tz.key == "UTC" and every.count == 1 and every.week_start == 0 and every.unit in INTERVALS
 
 
@@ -269,7 +272,7 @@ def needs_edges(question: Question) -> bool:
 
 
 def bucket_starts(question: Question) -> list[datetime]:
-    """Starts of all buckets of a question that has both ends; raises BadQuestion where there are too many."""
+    """Starts of all buckets of a question whose period has both ends; raises BadQuestion if there are too many."""
     every = next(grouping for grouping in question.by if isinstance(grouping, Every))
     period = question.period
     assert period.start is not None and period.end is not None

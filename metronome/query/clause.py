@@ -1,4 +1,4 @@
-"""A condition as a clause of Elasticsearch's query language, by the kinds that its fields have in the index."""
+"""Turns a condition into a clause of Elasticsearch's query language, by the kinds of its fields in the index."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _fits_64_bits(number: float) -> bool:
 
 
 def _as_indexed(values: tuple[Any, ...], kind: str) -> list[Any]:
-    """Those of the values that a field of this kind can have, as its index has them."""
+    """The values that a field of this kind can have, in the form in which its index has them. Others are left out."""
     numbers = [value for value in values if is_number(value)]
     flags = [value for value in values if isinstance(value, bool)]
     texts = [value for value in values if isinstance(value, str) and len(value.encode()) <= _MAX_TERM_BYTES]
@@ -142,7 +142,7 @@ def _starts_with(condition: StartsWith, kinds: Kinds) -> Json:
 
 
 def _has(condition: Has, kinds: Kinds) -> Json:
-    # A value that doesn't fit the index is there as well; Elasticsearch lists its field in `_ignored`.
+    # An event also has the field if its value doesn't fit the index. Elasticsearch then names the field in `_ignored`.
     ignored = {"term": {"_ignored": condition.field}}
     return ignored if kinds.of(condition.field) == "none" else _any([_exists(condition.field), ignored])
 
@@ -152,7 +152,8 @@ def _exists(field: str) -> Json:
 
 
 def _outside(condition: Outside, kinds: Kinds) -> Json:
-    # A value in one of the gaps between those that are named: `must_not` would drop an event that has one of each.
+    # The clause looks for a value in one of the gaps between the named ones. `must_not` would be wrong: it would drop
+    # an event that has a named value and another one.
     kind = kinds.of(condition.field)
     if kind in ("none", "other", "date"):
         return NOTHING
@@ -182,7 +183,7 @@ _CLAUSES: dict[type, Callable[[Any, Kinds], Json]] = {
 
 
 def unreadable(question: Question, fields: list[str], kinds: Kinds) -> Json | None:
-    """The events whose value a question compares and can't: left out of the index, or a number among texts."""
+    """Matches events with a value that a question can't compare: it isn't indexed, or it is a number among texts."""
     found: list[Json] = [{"terms": {"_ignored": fields}}] if fields else []
     numeric = {name for name in _asked_as_numbers(question) if kinds.of(name) in TEXTS}
     found += [{"regexp": {name: {"value": _NUMBER}}} for name in sorted(numeric)]

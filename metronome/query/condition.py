@@ -1,8 +1,8 @@
-"""Conditions: which events a question counts. Each says what it means once, in plain Python, by `holds`.
+"""Conditions: which events a question counts. The method `holds` defines each condition's meaning in plain Python.
 
-A tree of All, AnyOf and Not over the others. A field of several values fits if one of them does. Numbers are compared
-by number (3 is 3.0), text by text with its case, flags as flags; "3" isn't 3, and true is neither 1 nor "true".
-`body.py` says the same to Elasticsearch; tests hold one against the other.
+All, AnyOf and Not form a tree over the others. A field of several values fits if one of its values does. Numbers are
+compared as numbers (3 is 3.0), text as text with regard to case, flags as flags. "3" isn't 3, and true is neither 1
+nor "true". `clause.py` puts the same into Elasticsearch's query language; tests compare the two.
 Source: query contract, section 1 (table of operators).
 """
 
@@ -20,25 +20,25 @@ from metronome.periods import read_time
 #: A value as JSON has it.
 Scalar = str | float | bool
 
-#: A number or a time; typed loosely, since Python can't compare the two and no condition has both.
+#: A number or a time. The type is loose because Python can't compare the two, and no condition has both.
 Bound = Any
 
 
 class Condition:
-    """One node of a tree. Compare and hash it as a value."""
+    """One node of a tree. It is compared and hashed as a value."""
 
     def holds(self, event: Event) -> bool:
-        """Whether a flat event meets it."""
+        """Whether a flat event meets the condition."""
         raise NotImplementedError
 
     def fields(self) -> Iterator[str]:
-        """The names of the fields it reads."""
+        """The names of the fields that the condition reads."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True, init=False)
 class All(Condition):
-    """Every part holds; without parts, every event."""
+    """Every part holds. Without parts, every event fits."""
 
     parts: tuple[Condition, ...]
 
@@ -55,7 +55,7 @@ class All(Condition):
 
 @dataclass(frozen=True, init=False)
 class AnyOf(Condition):
-    """One part at least holds; without parts, no event."""
+    """At least one part holds. Without parts, no event fits."""
 
     parts: tuple[Condition, ...]
 
@@ -72,7 +72,7 @@ class AnyOf(Condition):
 
 @dataclass(frozen=True)
 class Not(Condition):
-    """The part doesn't hold; so also where its field is missing."""
+    """The part doesn't hold. An event without the part's field fits too."""
 
     part: Condition
 
@@ -102,7 +102,7 @@ class OfField(Condition):
 
 @dataclass(frozen=True, eq=False)
 class OfValues(OfField):
-    """A condition that names values. Two are equal where the values are the same; True isn't 1, as it is to Python."""
+    """A condition that names values. Two are equal if their values are the same; unlike in Python, True isn't 1."""
 
     values: tuple[Scalar, ...]
 
@@ -131,7 +131,7 @@ def Is(field: str, value: Scalar) -> In:  # noqa: N802 - reads as the other cond
 
 @dataclass(frozen=True)
 class Between(OfField):
-    """The value is a number, or a time where the bounds are times, within the bounds; None leaves a side open."""
+    """The value is a number within the bounds, or a time if the bounds are times. None leaves a side open."""
 
     gte: Bound = None
     lte: Bound = None
@@ -175,7 +175,7 @@ class StartsWith(OfField):
 
 @dataclass(frozen=True)
 class Has(OfField):
-    """The field has a value; null and an empty array are none."""
+    """The field has a value. Null and an empty array are no value."""
 
     def fits(self, value: Any) -> bool:
         return True
@@ -183,7 +183,7 @@ class Has(OfField):
 
 @dataclass(frozen=True, eq=False)
 class Outside(OfValues):
-    """The field has a value that is none of these; other values of the same event may be among them."""
+    """The field has a value that isn't in `values`. The event may have other values that are."""
 
     def fits(self, value: Any) -> bool:
         return not any(same(value, known) for known in self.values)
@@ -196,7 +196,7 @@ def Missing(field: str) -> Not:  # noqa: N802
 
 @dataclass(frozen=True)
 class Item(Condition):
-    """The event belongs to this item: its `id` is this one. Where `id` is absent, another of ITEM_NAMES is."""
+    """The event belongs to this item: its `id` is this one. If it has no `id`, another of ITEM_NAMES counts."""
 
     id: str
 
@@ -210,7 +210,7 @@ class Item(Condition):
 
 
 def Subset(name: str, wanted: Mapping[str, Any]) -> Condition:  # noqa: N802
-    """Nested metadata contains `wanted`: each of its leaves is there, of an array each element.
+    """Nested metadata contains `wanted`: it has each leaf of `wanted`, and each element of an array in it.
 
     Subset("video", {"tags": ["a"], "by": {"id": 7}}) holds for the event {"video.tags": ["b", "a"], "video.by.id": 7}.
     Source: video contract, 2.2 (PostgreSQL's `@>`).
@@ -226,7 +226,7 @@ def Subset(name: str, wanted: Mapping[str, Any]) -> Condition:  # noqa: N802
 
 
 def values_of(event: Event, field: str) -> list[Any]:
-    """The values of a field: none for null and [], those of an array, nested ones too."""
+    """The values of a field. An array gives its elements, also those of nested arrays; null and [] give none."""
     return list(_flat(event.get(field)))
 
 
@@ -243,7 +243,7 @@ def is_number(value: Any) -> bool:
 
 
 def typed(value: Any) -> tuple[str, Any]:
-    """A value with its kind, equal exactly where two values are the same: `("number", 3)`, `("flag", True)`."""
+    """A value with its kind, `("number", 3)` or `("flag", True)`. Two are equal exactly if the values are the same."""
     kind = "flag" if isinstance(value, bool) else "number" if is_number(value) else "text"
     return kind, value
 
@@ -259,8 +259,8 @@ def _time_of(value: Any) -> datetime | None:
         return None
 
 
-#: Robots are on COUNTER's list; an event of which no agent is known isn't one.
+#: Events of agents on COUNTER's list of robots. An event without a known agent doesn't count as a robot's.
 ROBOTS = Is("is_robot", True)
 
-#: What questions ask unless they say otherwise.
+#: The default condition of a question.
 PEOPLE = Not(ROBOTS)

@@ -1,9 +1,9 @@
-"""The door out: `ask`, the only way to a number.
+"""The door out: `ask` is the only way to a number.
 
-1. dispatch    each question goes to who answers its kind; a new kind registers itself with `answers`
+1. dispatch    each question goes to the function that answers its kind; a new kind registers one with `answers`
 2. cut         a period becomes the days that each source holds: day parts, the archive, else Elasticsearch
-3. merge       partial answers add up, whoever gave them
-4. finish      once: figures, empty buckets, order
+3. merge       partial answers of all sources are added up
+4. finish      figures, empty buckets and order are made once, from the sum
 """
 
 from __future__ import annotations
@@ -23,23 +23,24 @@ from metronome.query.question import Known, Question
 
 
 class Source(Protocol):
-    """Who can answer for some of the days."""
+    """Holds the events of some days, and can answer questions about them."""
 
     def holds(self, period: Period) -> list[Period]:
-        """The stretches of the period that it has whole, ascending and apart."""
+        """The stretches of the period of which the source has every event. They ascend and don't overlap."""
         ...
 
     def partials(self, questions: Sequence[Question], *, alone: bool) -> list[Partial]:
-        """A partial answer a question, in order. All have one period, which the source holds.
+        """A partial answer to each question, in order. All questions have one period, which the source holds.
 
-        Where the source is asked `alone`, nothing will be added to what it says: figures will do for sets of values.
+        If the source is asked `alone`, no other source's answer is added to this one. It may then give the number of
+        distinct values instead of their set.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Elasticsearch, which holds every day, and those that are asked before it for the days they hold."""
+    """Elasticsearch (`index`), which holds every day, and `others`, which are asked first for the days they hold."""
 
     index: Index
     others: tuple[Source, ...] = ()
@@ -51,7 +52,7 @@ _ANSWERERS: dict[type, Answerer] = {}
 
 
 def answers(kind: type) -> Callable[[Answerer], Answerer]:
-    """Register who answers all questions of a kind that one call has."""
+    """Register the function that answers questions of a kind. It gets all questions of that kind of one `ask`."""
 
     def register(answerer: Answerer) -> Answerer:
         _ANSWERERS[kind] = answerer
@@ -61,9 +62,9 @@ def answers(kind: type) -> Callable[[Answerer], Answerer]:
 
 
 def ask(*questions: Any, sources: Sources, now: datetime) -> list[Any]:
-    """An answer a question, in order. Questions of one kind and period share a search and see one moment.
+    """An answer to each question, in order. Questions of one kind and period share a search and see the same moment.
 
-    Raises BadQuestion (what to narrow), StoreUnavailable or StoreRefused.
+    Raises BadQuestion (it says what to narrow), StoreUnavailable or StoreRefused.
     """
     found: dict[int, Any] = {}
     for kind in dict.fromkeys(map(type, questions)):
@@ -75,7 +76,7 @@ def ask(*questions: Any, sources: Sources, now: datetime) -> list[Any]:
 
 @answers(Question)
 def _ask_questions(questions: Sequence[Question], sources: Sources, now: datetime) -> list[Answer]:
-    # Read before the search: what is acknowledged while it runs may be missed.
+    # The watermark is read before the search, since the search may miss events that are acknowledged while it runs.
     watermark = sources.index.watermark(now)
     merged = [Partial() for _ in questions]
     for period in dict.fromkeys(question.period for question in questions):
@@ -120,7 +121,7 @@ def _without(period: Period, held: Sequence[Period]) -> list[Period]:
 
 
 def finish(question: Question, partial: Partial, now: datetime, watermark: datetime | None = None) -> Answer:
-    """The answer from all that is known of it."""
+    """The answer from the sum of all partial answers."""
     measure = question.measure
     tallies = dict(partial.tallies)
     starts = _buckets(question, tallies, now)
@@ -146,14 +147,14 @@ def _every(question: Question) -> Every | None:
 
 
 def _buckets(question: Question, tallies: dict[Any, Tally], now: datetime) -> list[datetime]:
-    """Starts of all buckets of time, empty ones too: of the period, or from the first event to the last."""
+    """Starts of all buckets of time, empty ones too. An open side of the period ends at the first or last event."""
     every = _every(question)
     if every is None:
         return []
     place = question.by.index(every)
     held = [key[place] for key in tallies]
     period = question.period
-    # A period that began and is open goes on up to now.
+    # A period that has begun and has no end reaches up to now.
     end = (
         period.end - timedelta(milliseconds=1) if period.end else now if period.start and period.start <= now else None
     )
@@ -175,7 +176,7 @@ def _has_ended(every: Every, start: datetime, now: datetime) -> bool:
 
 
 def _in_order(question: Question, tallies: dict[Any, Tally]) -> list[tuple[Any, Tally]]:
-    """Buckets of time ascending, then the largest first, ties by value; a missing value comes last."""
+    """Sort by bucket of time, ascending, then by figure, largest first, then by value. What is missing comes last."""
     places = [number for number, grouping in enumerate(question.by) if isinstance(grouping, Every)]
 
     def order(row: tuple[Any, Tally]) -> Any:

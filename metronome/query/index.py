@@ -1,11 +1,12 @@
-"""Elasticsearch as a source: one search for all questions of a call, and pages for what one search can't hold.
+"""Elasticsearch as a source: one search for all questions of a call, and pages for rows that one search can't hold.
 
-    1. kinds      where a field has no name of ours: its kinds, and the sets of indices that agree about them
-    2. bounds     where buckets of time need edges and the period is open: first and last event
-    3. search     every question a filter with its aggregation, under what all of them have in common
+    1. kinds      the kinds of fields that aren't named in event/fields.py, and the sets of indices that agree on them
+    2. bounds     first and last event, if buckets of time need edges and the period is open
+    3. search     one search: its query is what all questions share, each question is a filter with an aggregation
     4. the rest   further rows and values, page by page; documents of other shippers (shipped.py)
 
-No limit loses counts: what doesn't fit in one answer is paged, or refused with the advice to narrow the question.
+No limit loses counts. Rows that don't fit in one answer are paged, or the question is refused with the advice to narrow
+it.
 """
 
 from __future__ import annotations
@@ -41,10 +42,10 @@ from metronome.query.search import Indices, Search
 from metronome.settings import Settings
 from metronome.spool.status import backlog
 
-#: Rows of one question; more of them are a 400, for uniques an estimate of each group.
+#: Most rows of one question. More of them give a 400, or for uniques an estimate of each group.
 MAX_ROWS = 200_000
 
-#: The watermark is read from the spools at most so often.
+#: Shortest time between two readings of the watermark from the spools, in seconds.
 _WATERMARK_S = 1.0
 
 
@@ -60,7 +61,7 @@ class Index:
         return [period]
 
     def watermark(self, now: datetime) -> datetime:
-        """Every event that was acknowledged before it can be found: it is neither spooled nor waits for a refresh."""
+        """A moment. Every event that was acknowledged before it can be found: none is spooled or awaits a refresh."""
         read_at, known = self._watermark
         if time.monotonic() - read_at > _WATERMARK_S:
             waiting = backlog(self._settings.spool_dir)
@@ -69,12 +70,12 @@ class Index:
         return known
 
     def partials(self, questions: Sequence[Question], *, alone: bool) -> list[Partial]:
-        """A partial answer a question, in order; all questions have one period and see the index at one moment."""
+        """A partial answer to each question, in order. All have one period and see the index at the same moment."""
         fields = list(dict.fromkeys(name for question in questions for name in fields_of(question)))
         try:
             return self._by_kinds(questions, [name for name in fields if name not in NAMED], alone)
         except StoreRefused:
-            # Indices that were made without our template may give a named field another type.
+            # In an index that was made without our template, a named field may have another type.
             return self._by_kinds(questions, fields, alone)
 
     def is_known(self, question: Known) -> bool:
@@ -98,7 +99,7 @@ class Index:
             return None
         totals = any(is_total_of_values(leg.question) for question in questions for leg in legs(question))
         if alone and totals and aggs["shipped"]["doc_count"]:
-            # Shipped documents add values of their own, and what both have must count once.
+            # Shipped documents add values of their own. A value that stamped documents have as well must count once.
             return self._add(questions, kinds, indices, found, alone=False)
         for number, question in enumerate(questions):
             found[number].ignored += aggs.get(f"ignored{number}", {}).get("doc_count", 0)
@@ -141,7 +142,7 @@ class Index:
         return None
 
     def _repeated(self, reading: Reading, rows: list[Json], indices: Indices) -> int:
-        """How many numbers an event has more than once: rows count each of them once an event."""
+        """How many numbers are repeats of another number of the same event. Rows count each number once per event."""
         counted = [row for row in rows if row["key"]["value"] is not None]
         if all(row["of"]["value"] == row["doc_count"] for row in counted):
             return 0
@@ -154,7 +155,7 @@ class Index:
         return int(values) - int(sum(row["doc_count"] for row in counted))
 
     def _estimate(self, reading: Reading, indices: Indices) -> None:
-        """Uniques of more rows than are read: Elasticsearch's own estimate of each group, marked as one."""
+        """Uniques of more rows than MAX_ROWS: take Elasticsearch's estimate of each group, and mark it as one."""
         question = reading.leg.question
         if not isinstance(question.measure, Unique):
             raise too_many_rows()
@@ -170,7 +171,7 @@ class Index:
             reading.add_estimate(reading.key_of(row["key"]), row["of"])
 
     def _with_bounds(self, questions: Sequence[Question], kinds: Kinds, indices: Indices) -> Sequence[Question]:
-        """Questions whose buckets need edges get the period they lack, from the first and last event."""
+        """If buckets need edges and the period is open, close it at the first and last event."""
         period = questions[0].period
         if any(question.period != period for question in questions):
             raise ValueError("questions asked together have one period")
@@ -228,7 +229,7 @@ class Reading:
         return tuple(key[f"by{number}"] for number in range(len(self.leg.question.by)))
 
     def tally(self, raw: tuple[Any, ...]) -> Tally | None:
-        """The tally of a group by what Elasticsearch calls it; None for a group that isn't asked for."""
+        """The tally of a group, by its key in Elasticsearch; None for a group that isn't asked for."""
         key: list[Any] = []
         for grouping, value in zip(self.leg.question.by, raw, strict=True):
             if isinstance(grouping, Every):

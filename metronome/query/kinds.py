@@ -1,16 +1,16 @@
-"""Kinds of fields: what an index holds of a field, whatever Elasticsearch calls its type.
+"""Kinds of fields: which values an index has for a field. Several of Elasticsearch's types may be one kind.
 
 A field's first value in a day's index decides its type there, so one field may be text on Monday and a number on
 Tuesday. Named fields have the type of the table in `event/fields.py`.
 
     number     doubles and whole numbers
     text       keywords
-    mixed      keywords of which some were flags
-    flags      keywords that were all flags when the field came up: "true" stands for true
+    mixed      keywords, some of which were sent as flags
+    flags      keywords whose first value in the index was a flag: "true" stands for true
     flag       Elasticsearch's own booleans
     date       times
-    other      what can't be grouped, such as analysed text of a foreign template
-    none       nothing in this index
+    other      a type that can't be grouped by, such as analysed text of a foreign template
+    none       the index doesn't have the field
 """
 
 from __future__ import annotations
@@ -39,18 +39,21 @@ TEXTS = ("text", "mixed", "flags")
 
 
 class Kinds(tuple[tuple[str, str], ...]):
-    """Field to kind, hashable; a field that isn't in it is a named one."""
+    """Maps a field to its kind; hashable. A field that isn't in it has the kind of its row in event/fields.py."""
 
     def of(self, field: str) -> str:
         return next((kind for name, kind in self if name == field), NAMED.get(field, "none"))
 
 
-#: Of questions about named fields only.
+#: The kinds for questions that read named fields only.
 AS_NAMED = Kinds()
 
 
 def read(caps: Mapping[str, Any], fields: Iterable[str]) -> list[tuple[tuple[str, ...] | None, Kinds]]:
-    """Field capabilities as the kinds of each set of indices that agree; None for the indices: all of them agree."""
+    """Turn field capabilities into sets of indices that agree about the kinds, each with these kinds.
+
+    None in place of the indices means that all of them agree.
+    """
     described = {field: _by_kind(caps["fields"].get(field, {})) for field in fields}
     if all(len(kinds) <= 1 for kinds in described.values()):
         return [(None, Kinds((field, next(iter(kinds), "none")) for field, kinds in described.items()))]
@@ -62,7 +65,7 @@ def read(caps: Mapping[str, Any], fields: Iterable[str]) -> list[tuple[tuple[str
 
 
 def _by_kind(types: Mapping[str, Any]) -> dict[str, frozenset[str] | None]:
-    """Kind to the indices that have it, None for all; an index without the field agrees with every other."""
+    """Kind to the indices that have it (None: all). An index without the field agrees with every other."""
     found: dict[str, frozenset[str] | None] = {}
     for name, described in types.items():
         kind = _OF_TYPE.get(name, "other")
@@ -83,7 +86,7 @@ def _kind_in(index: str, kinds: Mapping[str, frozenset[str] | None]) -> str:
 
 
 def as_sent(value: Any, kind: str) -> Any:
-    """A value of the index as it was sent: 404 for 404.0, True for a flag."""
+    """Turn a value of the index into the one that was sent: 404 for 404.0, True for a flag."""
     if kind == "flag":
         return value in (True, 1, "true")
     if kind in ("flags", "mixed") and value in ("true", "false"):
@@ -94,5 +97,5 @@ def as_sent(value: Any, kind: str) -> Any:
 
 
 def plain(number: Any) -> Any:
-    """`3.0` as `3`: numbers are stored as doubles, whichever way they were sent."""
+    """`3` for `3.0`: all numbers are stored as doubles, however they were sent."""
     return int(number) if isinstance(number, float) and number.is_integer() and abs(number) < 2**53 else number

@@ -1,8 +1,8 @@
-"""The events themselves, page by page on one state of the indices; and which fields they have.
+"""Gives the events themselves, page by page from one state of the indices, and the fields that events have.
 
-A view (point in time) is opened for the first page and carried by the cursor of the next, so that events which come
-meanwhile neither double nor shift a page. Documents of other shippers are given with their facts derived, and
-looked at here where a condition needs one of these facts.
+The first page opens a view (point in time), and the cursor of each page carries it to the next. So events that arrive
+in the meantime neither repeat nor shift rows. Documents of other shippers get their derived facts here. If a condition
+needs one of these facts, it is checked here too.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from metronome.query.partial import EXACT_UNIQUES
 from metronome.query.question import Listing, Properties, Question
 from metronome.query.search import VIEW_KEPT, Search
 
-#: Documents that are read at once to fill a page.
+#: Documents in one search to fill a page.
 _AT_ONCE = 1000
 
-#: Documents that are read for one page: where few of them fit, a page has fewer than were asked for.
+#: Most documents that are read for one page. If few of them fit, the page has fewer events than were asked for.
 MAX_READ = 50_000
 
-#: Fields that one search looks at.
+#: Most fields in one search.
 _FIELDS_AT_ONCE = 100
 
 
@@ -57,7 +57,7 @@ def _page(question: Listing, sources: Sources, now: datetime) -> Page:
 
 
 def _first(question: Listing, sources: Sources, now: datetime) -> Json:
-    """Where a listing begins: the view that all its pages read, its period, and how many events there are."""
+    """The start of a listing: the view that all its pages read, its period, and the number of events."""
     view = sources.index.search.open_view()
     (counted,) = ask(Question(question.where, period=question.period), sources=sources, now=now)
     return {"view": view, "sort": None, "total": int(counted.total), "within": within(question.period)}
@@ -66,7 +66,8 @@ def _first(question: Listing, sources: Sources, now: datetime) -> Json:
 def _hits(search: Search, question: Listing, after: Json) -> Iterator[Json]:
     names = tuple(name for name in question.where.fields() if name not in NAMED)
     classes = search.kinds(names)
-    # A field of two kinds is asked for as each of them, where it is that; and every event is looked at again.
+    # If a field has two kinds, the query asks for each kind in the indices that have it, and every event is checked
+    # again.
     asked = [
         _asked(question.where, kinds)
         if indices is None
@@ -96,7 +97,7 @@ def _hits(search: Search, question: Listing, after: Json) -> Iterator[Json]:
 
 
 def _asked(where: Condition, kinds: Kinds) -> Json:
-    # Stamped documents by the whole condition; shipped ones by what reads no derived fact.
+    # The whole condition selects stamped documents. For shipped ones, only the parts that read no derived fact do.
     raw = [part for part in parts_of(where) if DERIVED.isdisjoint(part.fields())]
     stamped = all_of([STAMPED, clause(where, kinds)])
     shipped = all_of([clause(All(*raw), kinds)], but=(STAMPED,))
@@ -107,7 +108,7 @@ def _event(hit: Json) -> Event:
     event = dict(_flat(hit["_source"]))
     if "received_at" not in event:
         derive(event, shipped=True)
-        # The visitor's agent is judged, and goes no further.
+        # The facts have been derived from the visitor's agent. The agent itself is never shown.
         event = {name: value for name, value in event.items() if name not in AGENT_NAMES}
     return {"_id": hit["_id"], "_index": hit["_index"], **event}
 
@@ -135,7 +136,7 @@ class _Found:
         self.types.add(_TYPES.get(kind, "string"))
         self.events += found["doc_count"]
         distinct = int(found.get("values", {}).get("value", 0))
-        # Values of different kinds differ; those of the same kind in two sets of indices may be the same.
+        # Values of different kinds differ. Two sets of indices may share values of one kind, so the sum is a bound.
         self.values += distinct
         self.exact = self.exact and alone and distinct <= EXACT_UNIQUES
         times = [time for time in (self.first, found["first"]["value"]) if time is not None]

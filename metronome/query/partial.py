@@ -1,4 +1,4 @@
-"""Partial answers: what each source knows of a question, in a form that adds up; finished once, when all are in.
+"""Partial answers: each source's part of an answer, in a form that can be added up. `door.finish` ends the sum once.
 
 count                          events
 sum, mean, min, max            how many numbers, their sum, least and greatest
@@ -23,7 +23,7 @@ from metronome.query.question import Count, Grouping, Max, Mean, Measure, Min, P
 
 @dataclass(slots=True)
 class Tally:
-    """What is known of one group. `values` has typed values, so that 1, "1" and True stay three."""
+    """The counts of one group. `values` holds typed values, so that 1, "1" and True stay different."""
 
     events: int = 0
     numbers: int = 0
@@ -44,7 +44,7 @@ class Tally:
         self.estimates += other.estimates
 
     def add_value(self, measure: Measure, value: Any, times: int = 1) -> None:
-        """Count a value of the measure's field; text is no number."""
+        """Count a value of the measure's field. Where the measure needs numbers, text is ignored."""
         if isinstance(measure, Unique) or (isinstance(measure, Percentile) and is_number(value)):
             key = typed(value)
             self.values[key] = self.values.get(key, 0) + times
@@ -57,20 +57,20 @@ class Tally:
 
 @dataclass
 class Partial:
-    """The tallies of a question by group, and how many events had a value that couldn't be compared."""
+    """The tallies of a question by group, and the number of events with a value that couldn't be compared."""
 
     tallies: dict[Key, Tally] = field(default_factory=dict)
     ignored: int = 0
 
     def at(self, key: Key) -> Tally:
-        """The group's tally, made where it is new."""
+        """The group's tally; a new group gets one."""
         found = self.tallies.get(key)
         if found is None:
             found = self.tallies[key] = Tally()
         return found
 
     def add(self, other: Partial) -> None:
-        """Add another's tallies to these. They may become these: the other isn't used any more."""
+        """Add the tallies of another partial answer. This one may take them over, so don't use the other any more."""
         self.ignored += other.ignored
         if not self.tallies:
             self.tallies = other.tallies
@@ -80,9 +80,9 @@ class Partial:
 
 
 def tallied(question: Question, events: Iterable[Event]) -> Partial:
-    """The partial answer from events themselves, flat and with their facts; `@timestamp` is a datetime.
+    """The partial answer computed from events. They are flat and have their facts; `@timestamp` is a datetime.
 
-    The plain form of what every source does: the meaning that the others are tested against.
+    This is the plain form of what every source does, and defines the meaning. Tests compare the sources with it.
     """
     found = Partial()
     measure = question.measure
@@ -124,7 +124,7 @@ def error_bound(measure: Measure, tally: Tally) -> Number:
     """How far the figure may be from the true one; 0 where it is exact."""
     if not tally.estimates or not isinstance(measure, Unique):
         return 0
-    # What two parts both have is counted twice: at most the smaller ones, whole.
+    # A value that two parts both have is counted twice. At worst, the largest part contains all the smaller ones.
     parts = [*tally.estimates, len(tally.values)]
     shared = sum(parts) - max(parts)
     return sum(math.ceil(count * ESTIMATE_ERROR) for count in tally.estimates if count > EXACT_UNIQUES) + shared
@@ -133,7 +133,7 @@ def error_bound(measure: Measure, tally: Tally) -> Number:
 #: Elasticsearch counts distinct values exactly up to about this many.
 EXACT_UNIQUES = 40_000
 
-#: Three standard errors of HyperLogLog++ with the 2^18 registers that a precision threshold of 40,000 gives.
+#: Three standard errors of HyperLogLog++, with the 2^18 registers that a precision threshold of 40,000 leads to.
 ESTIMATE_ERROR = 3 * 1.04 / 2**9
 
 

@@ -1,11 +1,11 @@
-"""What can be asked, as frozen values. No server is needed to make or compare one.
+"""Questions, as frozen values. No server is needed to make or compare one.
 
 Question(All(Item("home"), Is("event", "view"), PEOPLE), by=(Every("day"),))               views by day
 Question(All(Item("home"), Is("event", "download"), PEOPLE), by=(Values("format"),))       downloads by format
 Question(PEOPLE, Unique("distinct_id"), by=(Every("week"), Values("browser")))             people a week and browser
 
-Other kinds of questions (Listing, Known, Properties) are values beside this one; `ask` finds by the type of a
-question who answers it.
+Other kinds of questions (Listing, Known, Properties) are values of their own. `ask` picks by a question's type the
+function that answers it.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Max:
 
 @dataclass(frozen=True)
 class Percentile:
-    """The smallest value with at least `percent` of the values at or below it (nearest rank), exactly."""
+    """The exact percentile by nearest rank: the smallest value with at least `percent` of the values at or below it."""
 
     field: str
     percent: int = 50
@@ -63,9 +63,9 @@ Measure = Count | Unique | Sum | Mean | Min | Max | Percentile
 
 @dataclass(frozen=True)
 class Values:
-    """One group a value of the field; an event of several values is in each of their groups once.
+    """One group for each value of the field. An event of several values is in each of their groups once.
 
-    Events without the field are in the group `None` where `missing` asks for it, else in none.
+    With `missing`, events without the field are in the group `None`; otherwise they are in no group.
     """
 
     field: str
@@ -74,7 +74,7 @@ class Values:
 
 @dataclass(frozen=True)
 class Ranges:
-    """One group a range of a number, `low <= n < high`; None leaves that side open. Ranges may overlap."""
+    """One group for each range of a number, `low <= n < high`; None leaves a side open. Ranges may overlap."""
 
     field: str
     ranges: tuple[tuple[float | None, float | None], ...]
@@ -92,7 +92,7 @@ class Question:
     by = (Values("format"),)                 one group a value, all of them, largest first, under ("csv",)
     by = (Every("day"), Values("format"))    one row for each that has events, under (start, "csv")
 
-    Robots are left out by the default of `where`, a condition like any other.
+    The default of `where` leaves robots out; it is a condition like any other.
     """
 
     where: Condition = PEOPLE
@@ -121,14 +121,14 @@ class Listing:
 
 @dataclass(frozen=True)
 class Properties:
-    """Which fields the events that meet `where` have."""
+    """The fields of the events that meet `where`."""
 
     where: Condition = PEOPLE
     period: Period = Period()
 
 
 def fields_of(question: Question) -> tuple[str, ...]:
-    """Every field that a question reads, each once, but for the time."""
+    """Every field that a question reads, except the time, each once."""
     names = list(question.where.fields())
     if not isinstance(question.measure, Count):
         names.append(question.measure.field)

@@ -1,4 +1,4 @@
-"""Sends searches to Elasticsearch: whole or not at all, waiting for a shard that is still being made."""
+"""Sends searches to Elasticsearch. An answer is complete or an error. Waits for a shard that is still being made."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from metronome.settings import Settings
 from metronome.store.client import our_errors
 from metronome.store.names import pattern
 
-#: Between two tries while a new index's shard isn't there yet, which mostly takes less than half a second.
+#: Seconds between two tries while the shard of a new index is being made, which mostly takes less than half a second.
 _PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 1.0
 
-#: Indices named in one address; what is longer than 4,096 bytes is refused.
+#: Most indices named in one URL. Elasticsearch refuses a URL of more than 4,096 bytes.
 _INDICES = 100
 
 _LENIENT = {"ignore_unavailable": "true", "allow_no_indices": "true"}
-#: A search of which a shard failed is an error rather than a smaller number.
+#: If a shard fails, the search is an error. A partial result would be a number that is too small.
 _WHOLE = {**_LENIENT, "allow_partial_search_results": "false"}
 _HEADERS = {"content-type": "application/json", "accept": "application/json"}
 
 #: How long a view of the indices is kept after each use.
 VIEW_KEPT = "2m"
 
-#: Indices of a search, None for all of the installation's.
+#: The indices of a search; None for all indices of the installation.
 Indices = tuple[str, ...] | None
 
 
@@ -73,14 +73,14 @@ class Search:
             composite["after"] = after
 
     def open_view(self) -> str:
-        """A view of the indices as they are now, kept for a while after each use."""
+        """Open a view (point in time) of the indices; gives its id. It is kept for VIEW_KEPT after each use."""
         found = self._send(
             "POST", f"/{self._pattern}/_pit", None, {"ignore_unavailable": "true", "keep_alive": VIEW_KEPT}
         )
         return str(found.get("id", ""))
 
     def in_view(self, body: Json) -> Json:
-        """The answer to a search of a view; raises BadQuestion where the view is no longer kept."""
+        """The answer to a search of a view; raises BadQuestion if the view is no longer kept."""
         try:
             return self._send("POST", "/_search", body, {"allow_partial_search_results": "false"})
         except StoreRefused as error:
@@ -90,7 +90,7 @@ class Search:
 
     def close_view(self, view: str) -> None:
         """Let go of a view that nobody will read again."""
-        with suppress(StoreRefused, StoreUnavailable):  # one that is gone already needs no closing
+        with suppress(StoreRefused, StoreUnavailable):  # a view that is gone already needs no closing
             self._send("DELETE", "/_pit", {"id": view}, {})
 
     def describe(self) -> Json:
@@ -115,13 +115,13 @@ class Search:
 
 
 def _is_for_a_shard(error: Exception) -> bool:
-    """Whether a shard that isn't there yet is all that is missing: so it is in a new day's first moments."""
+    """Whether the search failed only because a shard isn't ready yet, as in the first moments of a new day."""
     cause = error.__cause__
     return isinstance(cause, ApiError) and cause.meta.status == 503
 
 
 def _ours(error: StoreRefused | StoreUnavailable) -> Exception:
-    """What the caller can mend is told as that. Any other error is passed on; its own text goes to the log alone."""
+    """A BadQuestion if the caller can fix the question. Any other error stays as it is; only the log has its text."""
     cause = error.__cause__
     if isinstance(cause, ApiError) and "too_many_buckets" in str(cause):
         return too_many_buckets()

@@ -1,10 +1,10 @@
-"""Documents that Logstash or Fluentd wrote straight into Elasticsearch carry no derived facts; here they get them.
+"""Derives the facts of documents that Logstash or Fluentd wrote straight into Elasticsearch, which have none.
 
-A composite aggregation (complete, page by page) groups such documents by the raw fields that decide, and each group
-is put through `event.facts.derive`, as intake does with an event. So both ways in give the same numbers.
+A composite aggregation, read to its end page by page, groups such documents by the raw fields that facts are derived
+from. Each group goes through `event.facts.derive`, as each event does at intake. So both ways in give the same numbers.
 
-    where      what reads no derived fact is asked of Elasticsearch; the rest is looked at in each group
-    measure    sums, least and greatest come with the group; values that must be kept apart are grouped by
+    where      Elasticsearch checks the conditions that read no derived fact; the rest is checked here in each group
+    measure    sums, least and greatest come with the group; distinct values, where needed, are grouped by
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ RAW = ("event", "format", "accept", "referer", "extra.referer", "url", "browser"
 
 PAGE = 2000
 
-#: Parts of a condition that double the searches, each.
+#: Most parts of a condition that have to be asked both ways (see `split`). Each of them doubles the number of searches.
 MAX_MIXED = 6
 
 
 @dataclass(frozen=True)
 class Case:
-    """One search: what Elasticsearch is asked, the fields it groups by, and what is left to look at, by question."""
+    """One search: the condition for Elasticsearch, the fields to group by, and the rest to check for each question."""
 
     asked: Condition
     fields: tuple[str, ...]
 
 
 def add(search: Search, questions: Sequence[Question], kinds: Kinds, indices: Indices, found: list[Partial]) -> None:
-    """Add what shipped documents say. Questions that need the same groups share their pages."""
+    """Add the counts of shipped documents to `found`. Questions that need the same groups share their pages."""
     cases: dict[Case, list[tuple[Leg, Condition, Partial]]] = {}
     for question, partial in zip(questions, found, strict=True):
         for leg in legs(question):
@@ -70,7 +70,7 @@ def add(search: Search, questions: Sequence[Question], kinds: Kinds, indices: In
 
 
 def split(where: Condition) -> Iterator[tuple[Condition, Condition]]:
-    """A condition as cases that exclude each other: what is asked of raw fields, what is left for derived facts.
+    """A condition as cases that exclude each other. Each has a part for raw fields and a rest for derived facts.
 
     All(Item("a"), Is("event", "view"))              one case: Item("a"), Is("event", "view")
     AnyOf(Is("plan", "pro"), Is("event", "view"))    two: plan is pro, nothing left; it isn't, Is("event", "view")
@@ -94,7 +94,7 @@ def split(where: Condition) -> Iterator[tuple[Condition, Condition]]:
 
 
 def _merged(condition: Condition) -> Condition:
-    """The same condition, with all that one node asks of raw fields in one part."""
+    """The same condition, with all parts of a node that read only raw fields joined into one part."""
     if not isinstance(condition, All | AnyOf):
         return Not(_merged(condition.part)) if isinstance(condition, Not) else condition
     kind = type(condition)
@@ -119,7 +119,7 @@ def _raw_parts(condition: Condition) -> Iterator[Condition]:
 
 
 def _with(condition: Condition, part: Condition, known: Condition) -> Condition:
-    """The condition with `known` in the place of a part."""
+    """The condition with `known` in place of `part`."""
     if condition == part:
         return known
     if isinstance(condition, All | AnyOf):
@@ -128,7 +128,7 @@ def _with(condition: Condition, part: Condition, known: Condition) -> Condition:
 
 
 def _fields(question: Question) -> tuple[str, ...]:
-    """The raw fields to group by beside RAW. Only those: an event of several values is in a group of each."""
+    """The raw fields to group by beside RAW. No more than needed: an event of several values is in several groups."""
     names = [grouping.field for grouping in question.by if not isinstance(grouping, Every)]
     if needs_values(question):
         names.append(question.measure.field)  # type: ignore[union-attr]
@@ -151,7 +151,7 @@ def body(case: Case, questions: Sequence[Question], kinds: Kinds) -> Json:
 
 
 def _step(questions: Sequence[Question]) -> Json:
-    """Steps of time of which none crosses an edge of any question's buckets."""
+    """A histogram of time. None of its steps crosses an edge of any question's buckets."""
     everies = {grouping for question in questions for grouping in question.by if isinstance(grouping, Every)}
     if all(map(is_calendar, everies)):
         return {"fixed_interval": "1h" if any(every.unit == "hour" for every in everies) else "1d"}
@@ -161,14 +161,14 @@ def _step(questions: Sequence[Question]) -> Json:
 
 
 def _measured(question: Question) -> str | None:
-    """The number that is added up, unless its values are grouped by anyway."""
+    """The field of numbers to add up; None if documents are grouped by its values anyway."""
     if isinstance(question.measure, Count) or needs_values(question):
         return None
     return question.measure.field
 
 
 def as_event(key: Json, kinds: Kinds) -> Event:
-    """A group's key as the event it stands for, with its facts derived."""
+    """The event that a group's key stands for, with its facts derived."""
     event: Event = {
         name: as_sent(value, kinds.of(name))
         for name, value in key.items()

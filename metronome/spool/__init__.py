@@ -1,8 +1,8 @@
 """The disk queue between HTTP and Elasticsearch.
 
 spool.py        the writing end: a 2xx waits for its fsync (start here: constraints, format, operation)
-reader.py       the reading end: rows in order, and what of a damaged file can still be read
+reader.py       the reading end: rows in order, and whether a file is damaged
 quarantine.py   events that Elasticsearch refused for good, with the reason
-status.py       what waits, and how the drain stands
+status.py       the backlog, and the state of the drain
 files.py        the folder: locks, names, transactions
 """

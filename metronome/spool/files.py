@@ -1,4 +1,4 @@
-"""The spool's folder: who may own it, its slots, the names of its files, and what every user of its databases needs."""
+"""The spool's folder: its owner, its slots, the names of its files, and functions for every user of its databases."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from metronome.files import Lock
 
 _NAME = re.compile(r"[a-z]+-\d+\.\d+\.db")
 
-#: What SQLite keeps beside a database, and the database itself. The log comes first: see `move_aside`.
+#: Endings of the files that SQLite keeps beside a database, and of the database. The log comes first: see `move_aside`.
 BESIDE = ("-wal", "-shm", "")
 
 
 def make_folder(folder: Path) -> None:
     """Make the spool's folder, for its owner alone.
 
-    Raises SetupError where that, or writing in it, isn't allowed, and where root would write into what another
-    user can change: such a user could put links there and have any file overwritten.
+    Raises SetupError if this process may not make the folder or write in it. Also raises it if root would write into a
+    folder that another user can change: that user could put links there and have any file overwritten.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -57,9 +57,9 @@ def _name_of(user: int) -> str:
 
 
 def act_as_owner(folder: Path) -> None:
-    """For a command that root runs: go on with the rights of the folder's owner, if that is another user.
+    """If root runs a command on another user's folder, go on with the rights of that user.
 
-    The files that the command makes are then such as the owner's own processes can write and delete.
+    The owner's processes can then write and delete the files that the command makes.
     """
     if os.geteuid() != 0 or not folder.exists():
         return
@@ -71,7 +71,7 @@ def act_as_owner(folder: Path) -> None:
 
 
 def take_slot(folder: Path, role: str) -> tuple[str, Lock]:
-    """The first slot no living process holds, so that a restarted worker takes up a dead one's file."""
+    """Take the first slot that no living process holds. So a restarted worker takes up the file of a dead one."""
     for number in range(1000):
         lock = Lock(folder / f"{role}-{number}.lock")
         if lock.take():
@@ -86,15 +86,15 @@ def slot_and_number(path: Path) -> tuple[str, int]:
 
 
 def spool_files(folder: Path) -> list[Path]:
-    """All spool files, of each slot the oldest first."""
+    """All spool files. For each slot, the oldest comes first."""
     return sorted((path for path in folder.glob("*.db") if _NAME.fullmatch(path.name)), key=slot_and_number)
 
 
 def move_aside(path: Path, name: str) -> Path:
-    """Rename a database with what SQLite keeps beside it; gives the new path.
+    """Rename a database and the files that SQLite keeps beside it; gives the new path.
 
-    The log goes first. A process that opened the database in between would otherwise take the log of the old file
-    for that of a new one.
+    The log is renamed first. Otherwise a process that opens the database in between could take the log of the old file
+    for the log of a new one.
     """
     for beside in BESIDE:
         with contextlib.suppress(FileNotFoundError):
@@ -103,13 +103,13 @@ def move_aside(path: Path, name: str) -> Path:
 
 
 def damaged_ending() -> str:
-    """Ending of the name of a damaged file that was moved aside: when that was, in UTC."""
+    """Ending of the name of a damaged file that is moved aside: the time at which that happens, in UTC."""
     return time.strftime(".damaged-%Y%m%dT%H%M%SZ", time.gmtime())
 
 
 @contextlib.contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing. An unfinished transaction would keep every other process from writing."""
+    """Commit everything in the block, or roll it back: an open transaction would block every other writer."""
     db.execute("begin immediate")
     try:
         yield
@@ -121,16 +121,16 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
 
 
 def last_id(db: sqlite3.Connection) -> int:
-    """The last id given in a file, whether or not its row is still there."""
+    """The last id that was given to a row of a file, whether or not the row is still there."""
     return int(db.execute("select last_id from tally").fetchone()[0])
 
 
 def error_code(error: Exception) -> int:
-    """SQLite's number for what went wrong, without details; 0 if it isn't SQLite that complains."""
+    """SQLite's primary error code; 0 if the error isn't from SQLite."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
-#: SQLite couldn't get at a file for a reason that lies outside of it: its disk, its rights, another process.
+#: Errors whose cause lies outside of the file: its disk, its rights, another process.
 _OUTSIDE = frozenset(
     (
         sqlite3.SQLITE_BUSY,

@@ -1,9 +1,9 @@
-"""Events whose index can't take them now, kept apart so that they hold up no others.
+"""Keeps events whose index can't take them now, apart from the others, so that they hold up no others.
 
     spool/held/<index>/      a spool of role `held` for each such index, the index's name percent-encoded
 
-The drain is the only one who writes and reads here. What is put here is on disk before the spool that it came from
-forgets it; after a crash in between it is in both, and the second of the two meets a 409.
+Only the drain writes and reads here. An event is on disk here before it is deleted from the spool that it came from.
+After a crash in between it is in both places, and is sent twice; Elasticsearch answers 409 to the second copy.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ _FOLDER = "held"
 
 
 class Held:
-    """The spools of those indices. Opened when something is put there or tried again; used by one drain."""
+    """The spools of all such indices. Each is opened when events are put there or tried again. Used by one drain."""
 
     def __init__(self, folder: Path, *, max_bytes: int = 8 * 2**30, reserve_bytes: int = 0) -> None:
         self._folder = folder
         self._max_bytes = max_bytes
         self._reserve_bytes = reserve_bytes
-        #: An index's folder is removed only while nothing is put there.
+        #: Keeps the folder of an index from being removed while events are put there.
         self._lock = threading.Lock()
 
     def put(self, index: str, body: bytes, events: int, since_ms: int) -> None:
-        """Keep events of an index; on disk when this returns. Raises a MetronomeError where that can't be written."""
+        """Keep events of an index. They are on disk on return. Raises a MetronomeError if they can't be written."""
         options = {"max_bytes": self._max_bytes, "reserve_bytes": self._reserve_bytes}
         with self._lock, contextlib.closing(Spool(self.place(index), role="held", **options)) as spool:
             spool.append(body, events, since_ms=since_ms)
 
     def indices(self) -> list[str]:
-        """Names of the indices that something waits for, or did lately."""
+        """Names of the indices for which events wait, or waited lately."""
         return list(held_folders(self._folder))
 
     def place(self, index: str) -> Path:
@@ -48,7 +48,7 @@ class Held:
         return self._folder / _FOLDER / _encoded(index)
 
     def remove_if_empty(self, index: str) -> bool:
-        """Forget an index if nothing waits for it any more; says whether that is so."""
+        """Forget an index if no events wait for it any more; returns whether it was forgotten."""
         place = self.place(index)
         with self._lock:
             empty = not broken_files(place) and all(_is_empty(path) for path in spool_files(place))
@@ -66,7 +66,7 @@ def _is_empty(path: Path) -> bool:
 
 
 def held_folders(folder: Path) -> dict[str, Path]:
-    """Index to folder, in the order of names; nothing is looked at that isn't ours."""
+    """Index to folder, in the order of names. Folders that aren't ours are left out."""
     try:
         return {unquote(place.name): place for place in sorted((folder / _FOLDER).iterdir()) if place.is_dir()}
     except OSError:
@@ -74,5 +74,5 @@ def held_folders(folder: Path) -> dict[str, Path]:
 
 
 def _encoded(index: str) -> str:
-    # Neither a separator nor a name with a meaning: no index begins with a dot.
+    # The folder's name must hold no separator, and must not be "." or "..". No index begins with a dot anyway.
     return quote(index, safe="").replace(".", "%2E") if index.startswith(".") else quote(index, safe="") or "%00"

@@ -1,11 +1,11 @@
-"""What Elasticsearch refused for good: the bytes as they were sent, with the reason. Nothing is dropped.
+"""Keeps events that were refused for good: the bytes as they were sent, with the reason. Nothing is dropped.
 
-The file may be damaged, or its disk full or read-only; neither keeps a worker or the drain from starting. A damaged
-file is moved aside as `quarantine.db.damaged-<time>` and a new one is made. As long as none can be written, `add`
-raises, and the events stay with their sender.
+The file may be damaged, or its disk full or read-only. Workers and the drain start all the same. A damaged file is
+moved aside as `quarantine.db.damaged-<time>`, and a new one is made. As long as no file can be written, `add` raises,
+and the events stay with their sender.
 
-`metronome quarantine list` shows them, `metronome quarantine replay` spools them again. A replay is safe to repeat:
-ids were fixed at intake, so what is indexed meanwhile answers 409.
+`metronome quarantine list` shows the events, `metronome quarantine replay` spools them again. A replay is safe to
+repeat: ids were fixed at intake, so Elasticsearch answers 409 to an event that it has indexed before.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ NAME = "quarantine.db"
 #: Rows read at one time, and events in one spooled row of a replay.
 _PAGE = 500
 
-# Numbers never come back: a replayed event that is refused once more gets a new one, and is safe from the replay's
-# deletion of the old.
+# Row numbers are never used again. A replayed event that is refused once more gets a new number, so the replay doesn't
+# delete it when it deletes the old row.
 _SCHEMA = """
 create table if not exists refused (
     id integer primary key autoincrement,
@@ -51,7 +51,7 @@ create table if not exists refused (
 )
 """
 
-#: The kind of events that intake couldn't take.
+#: The kind of refusal for events that intake couldn't take.
 UNACCEPTED = "not_accepted"
 
 _INSERT = """
@@ -77,7 +77,7 @@ class Refusal(NamedTuple):
 
 @dataclass(frozen=True)
 class Quarantined:
-    """One document in quarantine. A damaged one has no action: its `id` is the spool file and row it was in."""
+    """One document in quarantine. A damaged one has no action; its `id` names the spool file and row it came from."""
 
     number: int
     at_ms: int
@@ -93,7 +93,7 @@ class Quarantined:
 class Quarantine:
     """One SQLite file beside the spools; safe across threads and processes.
 
-    It is opened when it is needed. Every method raises sqlite3.Error where the file can't be used.
+    The file is opened when it is needed. Every method raises sqlite3.Error if the file can't be used.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -103,7 +103,7 @@ class Quarantine:
         self._identity: Identity | None = None
 
     def add(self, refusals: list[Refusal]) -> None:
-        """Keep each; on disk when this returns. One that is here already gets the newer reason."""
+        """Keep each refusal. They are on disk on return. An event that is here already gets the newer reason."""
         now = time.time_ns() // 1_000_000
         rows = []
         for action, source, status, kind, reason in refusals:
@@ -111,11 +111,11 @@ class Quarantine:
         self._insert(rows)
 
     def add_damaged(self, place: str, body: bytes, reason: str) -> None:
-        """Keep what a spooled request has become; `place` is its file and row, so that it is kept only once."""
+        """Keep the damaged bytes of a spooled request. `place` is its file and row, by which it is kept only once."""
         self._insert([(time.time_ns() // 1_000_000, "", place, 0, "damaged", reason, b"", body)])
 
     def add_unaccepted(self, events: Iterable[tuple[bytes, str]]) -> None:
-        """Keep what intake couldn't take of a request, as (bytes as they were posted, reason); on disk on return.
+        """Keep events that intake couldn't take, as (bytes as they were posted, reason). They are on disk on return.
 
         Such an event has no action line, so a replay leaves it here. Posted again, it is kept only once.
         """
@@ -131,7 +131,7 @@ class Quarantine:
             return int(db.execute("select count(*) from refused").fetchone()[0])
 
     def list(self, *, reason: str = "", since_ms: int = 0) -> Iterator[Quarantined]:
-        """Those there are now, oldest first; `reason` is a part of the kind or the reason, any case."""
+        """The events in quarantine, oldest first. `reason` is a part of the kind or of the reason, in any case."""
         with self._open() as db:
             last, newest = 0, db.execute("select coalesce(max(id), 0) from refused").fetchone()[0]
         while last < newest:
@@ -146,14 +146,14 @@ class Quarantine:
             db.executemany("delete from refused where id = ?", [(number,) for number in numbers])
 
     def mend(self) -> None:
-        """Move the file aside if it is damaged, though nothing is to be kept or read just now.
+        """Move the file aside if it is damaged, without waiting until something has to be kept or read.
 
-        A connection of its own looks, since an open one may have the damaged page in memory as it was.
+        A new connection reads the file. An open one may have the page in memory as it was before the damage.
         """
         try:
             _look(self._path, "select 1 from refused limit 1")
         except sqlite3.DatabaseError as error:
-            if is_damage(error) and error_code(error) != sqlite3.SQLITE_ERROR:  # that one: its table isn't made yet
+            if is_damage(error) and error_code(error) != sqlite3.SQLITE_ERROR:  # that code: the table isn't made yet
                 with self._lock:
                     self._set_aside(error)
 
@@ -163,7 +163,7 @@ class Quarantine:
             self._db = None
 
     def _insert(self, rows: Sequence[tuple[object, ...]]) -> None:
-        """In a second file if the first turns out to be damaged, or was removed meanwhile."""
+        """Insert rows. If the file turns out to be damaged or was removed, insert them into a new one."""
         for again in (True, False):
             try:
                 with self._open() as db, transaction(db):
@@ -178,7 +178,7 @@ class Quarantine:
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        """The open database. One that turns out to be damaged inside is moved aside; the next call makes a new one."""
+        """The open database. If the block finds it damaged, it is moved aside, and the next call makes a new one."""
         with self._lock:
             if self._db is not None and identity(self._path) != self._identity:
                 self.close()
@@ -221,7 +221,7 @@ class Quarantine:
 
 
 def quarantined(folder: Path) -> int | None:
-    """How many events are in quarantine; None where that can't be read. Only looks, and makes no file."""
+    """How many events are in quarantine; None if the file can't be read. Makes no file."""
     try:
         found = _look(folder / NAME, "select count(*) from refused")
     except sqlite3.Error:
@@ -233,8 +233,8 @@ def _look(path: Path, question: str) -> Any:
     """The first row of an answer; None where there is none, or no file."""
     if not path.exists():
         return None
-    # Read-only: a file that was removed just now isn't made again. Without a log beside it, the file holds everything,
-    # and SQLite is told not to make the two files by which processes share one.
+    # The file is opened read-only, so that SQLite doesn't make a removed file again. If no log lies beside the file, it
+    # holds everything. SQLite is then told not to make the two files through which processes share a database.
     mode = "mode=ro" if path.with_name(f"{NAME}-wal").exists() else "mode=ro&immutable=1"
     with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=1)) as db:
         return db.execute(question).fetchone()
@@ -246,9 +246,9 @@ def _target(action: bytes) -> tuple[str, str]:
 
 
 def replay(folder: Path, *, reason: str = "", since_ms: int = 0) -> tuple[int, int]:
-    """Spool refused events again, then forget them here; gives how many, and how many are too damaged to send.
+    """Spool refused events again, then delete them here; gives their number, and how many are too damaged to send.
 
-    In this order, so that a crash in between sends an event twice rather than never.
+    The order matters: a crash in between sends an event twice rather than never.
     """
     make_folder(folder)
     quarantine = Quarantine(folder)

@@ -1,8 +1,8 @@
-"""The reading end of the spool (see spool.py): rows in order, what is wrong with a file, what waits.
+"""The reading end of the spool (see spool.py): rows in order, whether a file is damaged, and its backlog.
 
-Every answer of a file is doubted, since a disk may have changed it. A row whose bytes changed is told by `intact`.
-Everything else that can't be so, such as ids that don't rise or a table that isn't there, is `Damaged`; then
-rescue.py saves what can be saved. A read ends in any case: ids rise, and none is above the last one given.
+A disk may have changed a file, so nothing that is read from it is trusted. A row whose bytes changed has `intact` set
+to False. Anything else that can't be true, such as ids that don't rise or a missing table, raises `Damaged`; then
+rescue.py saves the rows that it can find. Every read ends, because ids rise and none is above the last one given.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from metronome.spool.files import BESIDE, is_damage, slot_and_number, transactio
 from metronome.spool.spool import PAGE_BYTES
 from metronome.spool.wal import is_damaged
 
-#: The largest row there can be. A damaged length above it isn't believed, and no memory is taken for it.
+#: Size of the largest possible row, in bytes. A larger length is damage, and no memory is taken for it.
 MAX_ROW_BYTES = 256 * 2**20
 
 _SELECT = "select id, received_ms, events, crc, body from request"
 
-# A tally that a disk has changed is mended once the file is empty; till then it holds nothing up.
+# If a disk has changed the tally, it is mended once the file is empty. Until then a wrong tally holds nothing up.
 _TAKE = "update tally set requests = max(0, ifnull(requests, 0) - ?), events = max(0, ifnull(events, 0) - ?)"
 
 
 class Damaged(Exception):
-    """A spool file can't be read on: its own bytes are wrong, in other places than one row's."""
+    """A spool file can't be read any further, because bytes outside of the rows' bodies are wrong."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Row:
 
 
 class Reader:
-    """The reading end of one spool file: rows in order, past what was read before. Used by the drain, and to look."""
+    """The reading end of one spool file. It gives rows in order, past its position. Used by the drain and by status."""
 
     def __init__(self, path: Path) -> None:
         """Raises Damaged, or sqlite3.Error where there is no such file."""
@@ -58,7 +58,7 @@ class Reader:
         self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=10)
         self._identity = identity(path)
         self._db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_ROW_BYTES)
-        # A damaged row may claim to hold text that is none.
+        # A damaged row may claim to hold text although its bytes aren't valid text.
         self._db.text_factory = bytes
         try:
             with self._doubting():
@@ -94,7 +94,7 @@ class Reader:
         return found
 
     def pending(self) -> tuple[int, int, int | None]:
-        """(requests, events, oldest `received_ms` or None) of what the file still holds; raises Damaged."""
+        """(requests, events, oldest `received_ms` or None) of the rows that the file still holds; raises Damaged."""
         with self._doubting():
             if not self._is_made():
                 return 0, 0, None
@@ -105,16 +105,16 @@ class Reader:
         return max(0, requests), max(0, events), oldest[0] if oldest and _is_count(oldest[0]) else None
 
     def is_empty(self) -> bool:
-        """Whether it holds no row; asks the rows themselves, since what looks empty is removed. Raises Damaged."""
+        """Whether the file holds no row. Doesn't trust the tally, since an empty file is removed. Raises Damaged."""
         with self._doubting():
             return not self._is_made() or self._db.execute("select 1 from request limit 1").fetchone() is None
 
     def is_in_place(self) -> bool:
-        """Whether its path still leads to the file that is read."""
+        """Whether the path still leads to the file that is read."""
         return self._identity is not None and self._identity == identity(self.path)
 
     def delete(self, rows: list[Row]) -> None:
-        """Forget settled rows; raises Damaged."""
+        """Delete settled rows; raises Damaged."""
         with self._doubting(), transaction(self._db):
             numbers = [(row.id,) for row in rows]
             found = self._db.executemany("delete from request where id = ?", numbers).rowcount
@@ -123,9 +123,9 @@ class Reader:
             self._db.execute(_TAKE, (len(rows), sum(row.events for row in rows)))
 
     def read_again_what_is_left(self) -> None:
-        """Go back to the start if rows are left behind the position, and mend the tally of a file without any.
+        """Go back to the start if rows remain before the position. Mend the tally of a file without rows.
 
-        For a file of which every row that came is settled. A damaged id or tally can hide rows or invent some.
+        Call this once every row that was read is settled. A damaged id or tally can hide rows or invent some.
         """
         with self._doubting():
             if not self._is_made():
@@ -143,7 +143,7 @@ class Reader:
 
     @contextlib.contextmanager
     def _snapshot(self) -> Iterator[None]:
-        """All that is read inside is of one moment, so that no row is newer than the last id."""
+        """Everything read in the block is of one moment, so no row is newer than the last id."""
         self._db.execute("begin")
         try:
             yield
@@ -161,7 +161,7 @@ class Reader:
             raise Damaged(str(error)) from error
 
     def _is_made(self) -> bool:
-        """Whether its writer has got as far as making the tables, which come both at once."""
+        """Whether the writer has made the tables. It makes both at once."""
         names = {row[0] for row in self._db.execute("select name from sqlite_schema")}
         if names and not names >= {b"request", b"tally"}:
             raise Damaged("its tables have other names")
@@ -172,7 +172,7 @@ class Reader:
 
 
 def _row(values: tuple[Any, Any, Any, Any, Any]) -> Row:
-    """A row of values of any type, as a damaged header may have them: what counts is the body and its checksum."""
+    """Make a row of values of any type, since a damaged header may name wrong ones. Body and checksum decide."""
     number, received_ms, events, crc, body = values
     if not isinstance(number, int):
         raise Damaged("a row has no number")
@@ -189,11 +189,11 @@ def _is_count(value: object) -> bool:
 
 
 def left_behind(files: list[Path]) -> list[Path]:
-    """Those of `spool_files` that nobody will write again: their slot has a newer one."""
+    """The files that nobody will write again, because their slot has a newer one. `files` come from `spool_files`."""
     return [path for path, after in pairwise(files) if slot_and_number(path)[0] == slot_and_number(after)[0]]
 
 
 def remove_file(path: Path) -> None:
-    """Remove an empty spool file and what SQLite keeps beside it."""
+    """Remove an empty spool file and the files that SQLite keeps beside it."""
     for beside in reversed(BESIDE):
         path.with_name(path.name + beside).unlink(missing_ok=True)

@@ -1,13 +1,13 @@
-"""Save the rows of a damaged spool file: what SQLite can't read any more is read from its pages.
+"""Saves the rows of a damaged spool file: it reads the file's pages itself where SQLite can't.
 
-Why       SQLite stops at the first thing that can't be so, and one flipped bit in its first page hides all rows. But
-          each row carries a checksum of its own, so a row that is found anywhere and whose checksum holds is good.
+Why       SQLite stops at the first contradiction, and one flipped bit in the first page hides all rows. But each row
+          carries a checksum of its own. A row whose checksum holds is good, wherever it is found.
 How       1. The file is renamed to `….db.broken`. Its writer notices that, acknowledges nothing more in it and goes
              on in another file.
-          2. The rows that are found go into a spool of role `rescue`, which the drain empties as any other; what
-             isn't whole goes to the quarantine.
+          2. The whole rows go into a spool of role `rescue`, which the drain empties like any other. Damaged rows go to
+             the quarantine.
           3. The file is renamed to `….db.damaged-<time>`, for people to look at and to delete.
-Crashes   A file that is still `….broken` at the next start is rescued once more. Rows that were sent before meet 409s.
+Crashes   A file that is still `….broken` at the next start is rescued once more. Rows that were sent before get 409s.
 
 Format (https://www.sqlite.org/fileformat2.html): pages of PAGE_BYTES; the latest frame of the write-ahead log
 replaces a page. wal.py reads the log; where a frame is damaged, the page's earlier image is looked at as well.
@@ -33,7 +33,7 @@ from metronome.spool.wal import Frame, frames
 
 BROKEN = ".broken"
 
-#: Rows are spooled again in bodies of about this size: each costs an fsync.
+#: Rows are spooled again in bodies of about this many bytes, since each body costs an fsync.
 _JOINED_BYTES = 2**20
 
 _LEAF = 0x0D
@@ -45,7 +45,7 @@ _IN_FILE = -1
 
 
 def broken_files(folder: Path) -> list[Path]:
-    """Files whose rescue was begun."""
+    """Files whose rescue has begun."""
     return sorted(folder.glob("*.db" + BROKEN))
 
 
@@ -57,7 +57,7 @@ def begin(path: Path) -> Path:
 def finish(broken: Path, quarantine: Quarantine) -> tuple[int, int]:
     """Spool the rows of a broken file again; gives how many, and how many pieces of it are damaged.
 
-    Raises SpoolFull, SpoolUnavailable or sqlite3.Error where that can't be written; then it is to be called again.
+    Raises SpoolFull, SpoolUnavailable or sqlite3.Error if the rows can't be written; then call it again later.
     """
     name = broken.name.removesuffix(BROKEN)
     spool = Spool(broken.parent, role="rescue")
@@ -81,7 +81,7 @@ def finish(broken: Path, quarantine: Quarantine) -> tuple[int, int]:
 
 
 def _spool_again(spool: Spool, rows: list[Row]) -> None:
-    """Append the rows as one, and forget them."""
+    """Append the rows to the spool as one row, and empty the list."""
     if rows:
         body = b"".join(row.body if row.body.endswith(b"\n") else row.body + b"\n" for row in rows)
         spool.append(body, sum(row.events for row in rows), since_ms=min(row.received_ms for row in rows))
@@ -89,9 +89,9 @@ def _spool_again(spool: Spool, rows: list[Row]) -> None:
 
 
 def rows(path: Path) -> Iterator[Row]:
-    """Every row of a file and its log that is whole, in the order of pages, and of the others what is left of them.
+    """Every whole row of a file and its log, in the order of pages, and what is left of each damaged row.
 
-    Memory is that of one row, and a few numbers for each page.
+    Takes the memory of one row, and of a few numbers for each page.
     """
     with contextlib.ExitStack() as opened:
         file = opened.enter_context(path.open("rb"))
@@ -126,7 +126,7 @@ def _open_log(path: Path) -> IO[bytes]:
 
 
 class _Pages:
-    """The pages of a file, each as its log has it last."""
+    """The pages of a file, each in the latest version that the file or its log has."""
 
     def __init__(self, file: IO[bytes], log: IO[bytes]) -> None:
         self._file, self._log = file, log
@@ -156,9 +156,9 @@ class _Pages:
         under_way.clear()
 
     def numbers(self) -> list[int]:
-        """Of every page there is, and of those that its head says there should be."""
+        """Numbers of all pages that are there, and of those that should be there by the file's head."""
         told = int.from_bytes(self.read(1)[28:32])
-        # A damaged head may tell of any number; a file that lost more than this isn't looked at any further.
+        # A damaged head may hold any number. If more than 2^20 pages seem to be missing, none of them is looked for.
         last = told if self.count < told < self.count + 2**20 else self.count
         return sorted({*range(1, last + 1), *self._logged})
 
@@ -179,7 +179,7 @@ class _Pages:
         return os.pread(self._file.fileno(), PAGE_BYTES, (number - 1) * PAGE_BYTES) if number > 0 else b""
 
     def free(self) -> set[int]:
-        """Pages of the list of free ones: they hold rows that were shipped and deleted."""
+        """Pages on the list of free pages. They hold rows that were shipped and deleted."""
         free: set[int] = set()
         trunk = int.from_bytes(self.read(1)[32:36])
         while trunk and trunk not in free and trunk <= self.count + len(self._logged):
@@ -196,13 +196,13 @@ def _rows_of(pages: _Pages, page: bytes) -> Iterator[Row]:
         return
     told = int.from_bytes(page[3:5]) if page[0] == _LEAF else 0
     first_cell, at = len(page), 0
-    # Pointers end where the first cell begins. Their number may be damaged, so that those beyond it are looked at, too,
-    # as long as they lead to rows.
+    # Pointers end where the first cell begins. The number of pointers may be damaged. So pointers beyond that number
+    # are followed as well, as long as they lead to rows.
     while 10 + 2 * at <= first_cell:
         place = int.from_bytes(page[8 + 2 * at : 10 + 2 * at])
         at += 1
         row = _row(pages, page, place) if 8 < place < len(page) else _UNREADABLE
-        if row is None and told != 1:  # the tally has one row; so this is a damaged one of the others
+        if row is None and told != 1:  # the tally has one row, so this is a damaged row of the other table
             row = _UNREADABLE
         if at > told and (row is None or not row.intact):
             return
@@ -226,7 +226,7 @@ def _row(pages: _Pages, page: bytes, place: int) -> Row | None:
         types.append(kind)
     if len(types) == 3:
         return None
-    # The id isn't stored but told by the cell. No text that a client sent can have this zero and look like a row.
+    # The id's type is zero, since the cell holds the id. So no text that a client sent can look like a row.
     if len(types) != 5 or types[0] != 0:
         return Row(number, 0, 0, payload or page[place : place + 100], intact=False)
     values = []
@@ -242,7 +242,7 @@ def _row(pages: _Pages, page: bytes, place: int) -> Row | None:
 
 
 def _payload(pages: _Pages, page: bytes, at: int, length: int) -> bytes:
-    """What a cell holds, with what stands on its overflow pages, as far as they can be followed."""
+    """A cell's payload, including the part on its overflow pages as far as they can be followed."""
     if length <= _MOST_LOCAL:
         return page[at : at + length]
     local = _LEAST_LOCAL + (length - _LEAST_LOCAL) % (PAGE_BYTES - 4)
@@ -258,7 +258,7 @@ def _payload(pages: _Pages, page: bytes, at: int, length: int) -> bytes:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """SQLite's integer of variable length at a place, and the place after it."""
+    """SQLite's integer of variable length at offset `at`, and the offset after it."""
     value = 0
     for index, byte in enumerate(data[at : at + 9]):
         if index == 8:
@@ -270,7 +270,7 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _number(data: bytes, at: int, kind: int) -> tuple[int, int]:
-    """Size and value of a stored whole number; a value of another kind is skipped, and told as -1."""
+    """Size and value of a stored whole number. A value of another type is skipped and given as -1."""
     if kind in (8, 9):
         return 0, kind - 8
     if kind in _NUMBER_BYTES:

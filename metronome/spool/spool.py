@@ -63,13 +63,13 @@ from metronome.spool.wal import is_damaged
 
 log = logging.getLogger("metronome.spool")
 
-#: Bodies are tens to hundreds of kilobytes; larger pages mean fewer of them to checksum and link.
+#: Bodies have tens to hundreds of kilobytes. With larger pages, fewer pages have to be checksummed and linked.
 PAGE_BYTES = 16384
 
 #: Frames of the write-ahead log after which a commit also copies it into the database.
 CHECKPOINT_PAGES = 1000
 
-#: A full or failing spool counts as writable again once it takes this much.
+#: A full or failing spool counts as writable again once it takes this many bytes.
 PROBE_BYTES = 65536
 
 _SCHEMA = """
@@ -100,13 +100,13 @@ class _Ticket:
         self.row = row
         self.done = False
         self.failure: Exception | None = None
-        #: Its thread waits for this: released once the row is done, or once the thread is to commit for the others.
+        #: The thread waits for this lock. It is released once the row is done, or once this thread has to commit.
         self.turn = threading.Lock()
         self.turn.acquire()
 
 
 class _Gone(Exception):
-    """The file that was written isn't where it was any more."""
+    """The file that was written isn't at its path any more."""
 
 
 class Spool:
@@ -127,7 +127,7 @@ class Spool:
         self._file_lock = threading.Lock()
         self._pid = os.getpid()
         self._db: sqlite3.Connection | None = None
-        #: Which files the database and its log are; compared with what their paths lead to.
+        #: Identities of the open database and its log, to compare with the files at their paths.
         self._identity: tuple[object, object] = (None, None)
         self._path, self._number = self._newest()
         #: Whether the file may hold rows. A file without any needn't be left behind.
@@ -138,7 +138,7 @@ class Spool:
         try:
             self._connect()
         except SpoolUnavailable as error:
-            # A full disk at start is no reason not to serve: ticks get 503 until there is room.
+            # The gateway serves even if the disk is full at start. Ticks get 503 until there is room.
             log.warning("the spool can't be opened; ticks are refused until it can", extra={"problem": error.message})
             self.failing = True
 
@@ -163,7 +163,7 @@ class Spool:
             raise ticket.failure
 
     def is_writable(self) -> bool:
-        """Whether the next `append` has a chance. After a failure this tries it, so that it heals without traffic."""
+        """Whether the next `append` can succeed. After a failure it tries a write, so it heals without traffic."""
         if self.failing or not self._is_in_place():
             with self._file_lock:
                 try:
@@ -198,7 +198,7 @@ class Spool:
                     self._waiting[0].turn.release()
 
     def _written(self, rows: list[tuple[int, int, int, bytes]]) -> Exception | None:
-        """Commit rows; gives what their callers are to be told if that fails."""
+        """Commit rows; gives the error for their callers if that fails."""
         failure = None
         try:
             self._write(rows)
@@ -227,7 +227,7 @@ class Spool:
         self.commits += 1
 
     def _probe(self) -> None:
-        """A row put in and taken out in one transaction: needs room and an fsync, leaves nothing."""
+        """Put a row in and take it out again in one transaction. It needs room and an fsync, and leaves nothing."""
         self._check_room(PROBE_BYTES)
         if not self._is_in_place():
             self._start_over()
@@ -238,7 +238,7 @@ class Spool:
             db.execute("delete from request where id = ?", (number,))
 
     def _after_failure(self, error: Exception) -> Exception:
-        """Leave the file if it can't be trusted any more, and say what the callers get."""
+        """Leave the file if it can't be trusted any more; gives the error for the callers."""
         if isinstance(error, SpoolFull):
             return error
         if error_code(error) == sqlite3.SQLITE_FULL:
@@ -268,7 +268,7 @@ class Spool:
         try:
             disk = os.statvfs(self.folder)
         except OSError:
-            return  # without a folder; it is made again when it is written to
+            return  # the folder is gone; the next write makes it again
         if disk.f_bavail * disk.f_frsize < self.reserve_bytes + size:
             text = f"the disk has less than {self.reserve_bytes >> 20} MB left (METRONOME_DISK_RESERVE_BYTES)"
             raise SpoolFull(f"{text}; send this again later", retry_after_s=30)
@@ -328,7 +328,7 @@ def _open_for_writing(path: Path, max_bytes: int) -> sqlite3.Connection:
         db.execute("pragma secure_delete = off")
         db.execute(f"pragma wal_autocheckpoint = {CHECKPOINT_PAGES}")
         db.execute(f"pragma max_page_count = {max(8, max_bytes // PAGE_BYTES)}")
-        # The last writer's fsync may have failed: what stands in its log is written anew before anything is added.
+        # The last writer's fsync may have failed. So the content of its log is written again before anything is added.
         busy, _, _ = db.execute("pragma wal_checkpoint(truncate)").fetchone()
         if busy:
             raise sqlite3.OperationalError("its write-ahead log is in use")

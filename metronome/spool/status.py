@@ -1,4 +1,4 @@
-"""How the spools and their drain stand: what waits, and what the drain last said of itself."""
+"""The state of the spools and their drain: the backlog, and what the drain last wrote about itself."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from metronome.spool.files import spool_files
 from metronome.spool.held import held_folders
 from metronome.spool.reader import Damaged, Reader
 
-#: A drain that wasn't heard of for so long doesn't run. It gives word once a second.
+#: A drain that hasn't written its state for this many seconds doesn't run. It writes once a second.
 SILENT_S = 10
 
 
 @dataclass(frozen=True)
 class Backlog:
-    """What waits in the spools: requests, events, and the age of the oldest in seconds."""
+    """The rows that wait in the spools: requests, events, and the age of the oldest in seconds."""
 
     requests: int
     events: int
@@ -30,7 +30,7 @@ class Backlog:
 
 
 def backlog(folder: Path) -> Backlog:
-    """All that waits: in the workers' spools, and apart from them for indices that can't take it now."""
+    """The whole backlog: in the workers' spools, and in `held/` for indices that can't take events now."""
     parts = [_waiting(folder), *held(folder).values()]
     return Backlog(
         sum(part.requests for part in parts),
@@ -40,7 +40,7 @@ def backlog(folder: Path) -> Backlog:
 
 
 def held(folder: Path) -> dict[str, Backlog]:
-    """What waits apart, by index: events of indices that can't take them now."""
+    """The backlog in `held/` by index: events of indices that can't take them now."""
     found = {index: _waiting(place) for index, place in held_folders(folder).items()}
     return {index: part for index, part in found.items() if part.requests}
 
@@ -53,7 +53,7 @@ def _waiting(folder: Path) -> Backlog:
             with contextlib.closing(Reader(path)) as reader:
                 more, more_events, since = reader.pending()
         except (sqlite3.Error, Damaged):
-            # Just removed, or damaged: the drain's log says which.
+            # The file was just removed, or is damaged; the drain's log says which.
             continue
         requests, events = requests + more, events + more_events
         if since is not None:
@@ -66,7 +66,7 @@ def drain_status(folder: Path) -> dict[str, Any]:
     """How the drain stands: `running` (and heard of in the last ten seconds), `trouble` or an empty text."""
     try:
         status: dict[str, Any] = json.loads((folder / "drain.json").read_text())
-        # Not the wall clock, which may be set: this one runs evenly, for all processes of a host.
+        # The wall clock may be set. The monotonic clock runs evenly, and is the same for all processes of a host.
         silent_s = time.monotonic() - float(status["monotonic"])
         return {**status, "running": bool(status["running"]) and 0 <= silent_s <= SILENT_S}
     except (OSError, ValueError, TypeError, KeyError):
@@ -74,7 +74,7 @@ def drain_status(folder: Path) -> dict[str, Any]:
 
 
 def write_drain_status(folder: Path, *, running: bool, trouble: str) -> None:
-    """Leave word for `drain_status`. A full disk must not stop the one who empties it: then nothing is written."""
+    """Write the state for `drain_status`. On a full disk nothing is written, since that must not stop the drain."""
     status = {
         "at": time.time(),
         "monotonic": time.monotonic(),

@@ -5,7 +5,7 @@ An 8.x client speaks to 8.19+ and to 9.x. Foreign errors are mapped here, in the
     no answer, 429, 502, 503, 504, timeout     StoreUnavailable   the same call will work later
     401, 403                                   SetupError         credentials or role
     an answer of another product               SetupError         the address leads elsewhere
-    any other status                           StoreRefused       a request that should have been served
+    any other status                           StoreRefused       a request that Elasticsearch should have served
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _LATER = frozenset((429, 502, 503, 504))
 
 
 class _Spooled(NdjsonSerializer):
-    """Bulk bodies come out of the spool as they are to be sent; the client's own form copies every one of them."""
+    """Sends bulk bodies unchanged: the spool has them in their final form. The client's own serializer copies each."""
 
     def dumps(self, data: Any) -> bytes:
         return data if isinstance(data, bytes) else super().dumps(data)
 
 
 class _Quick(JsonSerializer):
-    """Reads faster, but whole numbers of more than 64 bits lose digits."""
+    """Reads JSON faster, but whole numbers of more than 64 bits lose digits."""
 
     def loads(self, data: bytes) -> Any:
         try:
@@ -50,7 +50,7 @@ class _Quick(JsonSerializer):
 
 
 class _Unread(JsonSerializer):
-    """Leaves answers as bytes, for who must not lose how a document was written."""
+    """Leaves answers as bytes, for callers that need a document exactly as it was written."""
 
     def loads(self, data: bytes) -> Any:
         return data
@@ -100,7 +100,7 @@ def connect(
 
 @contextmanager
 def our_errors() -> Iterator[None]:
-    """Everything the client may raise, as ours; the answers' own text stays in the log, not in our replies."""
+    """Turn every error of the client into one of ours. The text of Elasticsearch's answer goes to the log only."""
     try:
         yield
     except UnsupportedProductError as error:
@@ -152,7 +152,7 @@ def check(client: Elasticsearch) -> str:
 def wait_until_usable(
     client: Elasticsearch, *, timeout_s: float, on_wait: Callable[[str], None] = lambda text: None
 ) -> str:
-    """Wait for a cluster that answers and isn't red; gives its version. Raises what was wrong last."""
+    """Wait for a cluster that answers and isn't red; gives its version. At the end it raises the last error."""
     deadline = time.monotonic() + timeout_s
     while True:
         problem = None

@@ -1,6 +1,6 @@
 """The stored document as an elasticsearch-dsl model. Index templates and the files in `mappings/` are made from it.
 
-No property can conflict with the mapping, and the mapping can't grow without bound (tried on 8.19.3 and 9.2.0,
+No property can conflict with the mapping, and the mapping has a maximal size (tried on 8.19.3 and 9.2.0,
 tests/test_mapping.py):
 
     subobjects: false              a name with dots is a name; `p` and `p.b` live side by side
@@ -25,7 +25,7 @@ from metronome.event.fields import FIELDS, Field, Kind
 #: Longest text of a property that is indexed, in characters.
 MAX_INDEXED = 1024
 
-#: The same for named fields, whose counts must be whole: 8,191 characters of four bytes fit Lucene's 32,766.
+#: The same for named fields, whose every value must count. 8,191 characters of four bytes fit Lucene's 32,766 bytes.
 MAX_INDEXED_NAMED = 8191
 
 TOTAL_FIELDS = 2000
@@ -43,10 +43,10 @@ _OF_KIND: dict[Kind, Callable[..., DslField]] = {
     "date": Date,
 }
 
-#: Text is no number, even where it looks like one.
+#: Text isn't taken as a number, even if it looks like one.
 _NUMBER = {"type": "double", "coerce": False}
 
-#: Flags are stored as text; `meta` tells a reader of the mapping that `true` was sent and not `"true"`.
+#: Flags are stored as text. `meta` tells readers of the mapping that `true` was sent, and not `"true"`.
 _TEXT = {"type": "keyword", "ignore_above": MAX_INDEXED}
 
 #: Types of properties that have no name in the table.
@@ -91,7 +91,7 @@ def template(prefix: str, shards: int = 1, refresh_s: int = 1) -> dict[str, Any]
     """The composable index template of events, for `PREFIX-*`, as JSON."""
     settings = {
         "number_of_shards": str(shards),
-        # No copy on a single node, one as soon as there is a second.
+        # No replica on a single node, and one as soon as there is a second node.
         "auto_expand_replicas": "0-1",
         "refresh_interval": f"{refresh_s}s",
         "mapping": {

@@ -1,4 +1,4 @@
-"""Index templates: put them into Elasticsearch, look whether they are there, write them as files."""
+"""Index templates: put them into Elasticsearch, check that they are there, write them as files."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def templates(settings: Settings) -> dict[str, dict[str, Any]]:
 
 
 def install(client: Elasticsearch, settings: Settings) -> bool:
-    """Put each template that is missing or another; says whether any was put.
+    """Put each template that is missing or outdated; returns whether any was put.
 
-    Raises SetupError where another template of the same priority claims the same indices.
+    Raises SetupError if another template of the same priority claims the same indices.
     """
     missing = outdated(client, settings)
     for name in missing:
@@ -39,7 +39,7 @@ def install(client: Elasticsearch, settings: Settings) -> bool:
 
 
 def outdated(client: Elasticsearch, settings: Settings) -> list[str]:
-    """Names of the templates that aren't in Elasticsearch as these settings would have them."""
+    """Names of the templates that are missing in Elasticsearch, or differ from those of these settings."""
     return [name for name, body in templates(settings).items() if _installed(client, name) != body]
 
 

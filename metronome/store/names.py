@@ -11,12 +11,12 @@ _RECORDS = "metronome"
 
 
 def template_name(settings: Settings) -> str:
-    """Name of the event template in Elasticsearch, and of its file in `mappings/`: one a prefix."""
+    """Name of the event template in Elasticsearch, and of its file in `mappings/`. Each prefix has its own."""
     return f"metronome-{settings.index_prefix}"
 
 
 def pattern(settings: Settings) -> str:
-    """What questions read: every daily index, also those that Logstash and Fluentd write."""
+    """The pattern that questions read: every daily index, also those that Logstash and Fluentd write."""
     return f"{settings.index_prefix}-*"
 
 
@@ -26,7 +26,7 @@ def day_index(settings: Settings, day: date) -> str:
 
 
 def day_of_index(settings: Settings, index: str) -> date | None:
-    """The UTC day of a daily index; None of an index of another name."""
+    """The UTC day of a daily index; None for an index of another name."""
     try:
         day = date.fromisoformat(index.removeprefix(f"{settings.index_prefix}-").replace(".", "-"))
     except ValueError:
@@ -49,7 +49,7 @@ def record_template_name(settings: Settings, kind: str) -> str:
 
 
 def record_pattern(settings: Settings) -> str:
-    """Matches every index of records of this installation: what a role names."""
+    """The pattern of every index of records of this installation, for its role."""
     return f"{_RECORDS}-*{_suffix(settings)}"
 
 

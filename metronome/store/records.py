@@ -1,4 +1,4 @@
-"""Records: the things that change, such as keys. Events never do; they are elsewhere and under another template.
+"""Records: the things that change, such as keys. Events never change; they have indices and a template of their own.
 
 Each kind of record has an index of its own, `metronome-<kind>`, of one shard. Its mapping is made from the model below
 and takes no field that the model doesn't declare.
@@ -38,7 +38,7 @@ _KEPT_ONLY = {"index": False, "doc_values": False}
 
 
 class RecordDocument(Document):
-    """What every record has: `id` is its `_id` too, since only a field can be sorted by."""
+    """The fields of every record. `id` repeats `_id`, since Elasticsearch sorts by a field but not by `_id`."""
 
     class Meta:
         dynamic = MetaField("strict")
@@ -47,7 +47,7 @@ class RecordDocument(Document):
 
 
 class KeyDocument(RecordDocument):
-    """An API key (`metronome.keys`). Of a key that isn't publishable only hashes are here."""
+    """An API key (`metronome.keys`). If it isn't publishable, only hashes of it are stored."""
 
     name = Keyword(**_KEPT_ONLY)
     scopes = Keyword()
@@ -67,7 +67,7 @@ class KeyDocument(RecordDocument):
     used_at = Date()
 
 
-#: Every kind of record, by the name that its index has.
+#: Every kind of record, by its name, which the name of its index contains.
 KINDS: dict[str, type[RecordDocument]] = {"keys": KeyDocument}
 
 
@@ -87,7 +87,7 @@ def template(settings: Settings, kind: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Record:
-    """One record as it was read: `value` is its JSON; a change of it quotes `version` (seq_no, primary_term)."""
+    """One record as it was read. `value` is its JSON. A change must quote `version`: (seq_no, primary_term)."""
 
     id: str
     value: Mapping[str, Any]
@@ -117,7 +117,7 @@ class Records:
         """Raises NotFound."""
         missing = NotFound(f"there is no record {record_id[:64]!r} in {self.index}")
         if not record_id:
-            raise missing  # an empty id would be the address of the index
+            raise missing  # with an empty id, the URL would be that of the index
         with our_errors():
             found = self._client.options(ignore_status=404).get(index=self.index, id=record_id)
         if not found.body.get("found"):
@@ -145,7 +145,7 @@ class Records:
             self._client.delete(index=self.index, id=record.id, if_seq_no=seq_no, if_primary_term=term, refresh=True)
 
     def list(self) -> Iterator[Record]:
-        """All records, by id; none where the index doesn't exist yet."""
+        """All records, by id; none if the index doesn't exist yet."""
         after = None
         while True:
             with our_errors():
@@ -159,7 +159,7 @@ class Records:
             after = hits[-1]["sort"]
 
     def marker(self, *, timeout_s: float) -> Marker | None:
-        """What tells whether anything changed, for the price of one hit; None where the index doesn't exist."""
+        """A value that differs after any change, from a search of one hit; None if the index doesn't exist."""
         client = self._client.options(ignore_status=404, request_timeout=timeout_s)
         with our_errors():
             found = client.search(
@@ -193,7 +193,7 @@ def _record(hit: Mapping[str, Any]) -> Record:
 
 
 class Mirror:
-    """One process's copy of all records of a kind, also while Elasticsearch is away.
+    """One process's copy of all records of a kind. It is there also while Elasticsearch is away.
 
     `rows` are the records as they were last known; `known` is False until they were read from Elasticsearch or from the
     file at `path`. All processes of a host share that file; each replaces it whole, so no reader sees half of it.
@@ -208,15 +208,15 @@ class Mirror:
         self._read_file()
 
     def refresh(self, *, timeout_s: float = 2) -> bool:
-        """Look whether anything changed, and read it if so; says whether it did. Raises as Records does."""
+        """Read all records again if any has changed; returns whether one has. Raises as Records does."""
         marker = self._records.marker(timeout_s=timeout_s)
         if marker is None and self.rows:
-            # An index that was deleted or is being restored takes nobody's key away.
+            # Keys stay valid while their index is missing, because it was deleted or is being restored.
             log.warning("the index is gone; the local copy is used", extra={"index": self._records.index})
             return False
         if self.known and marker == self._marker:
             return False
-        # The marker is read before the rows: what changes between the two is read once more next time.
+        # The marker is read before the rows. A change between the two readings is then seen by the next refresh.
         self.rows = tuple(self._records.list()) if marker is not None else ()
         self._marker, self.known = marker, True
         self._write_file()
@@ -225,7 +225,7 @@ class Mirror:
     def _read_file(self) -> None:
         try:
             kept = json.loads(self._path.read_text())
-            # A copy of other records, from before the prefix changed, says nothing about these.
+            # The file may hold the records of another index, from before the prefix changed. Those are ignored.
             if kept["index"] == self._records.index:
                 self.rows = tuple(Record(row[0], row[1], (row[2], row[3])) for row in kept["rows"])
                 self.known = True
@@ -235,7 +235,7 @@ class Mirror:
             log.warning("the local copy can't be read", extra={"path": str(self._path), "problem": repr(error)})
 
     def _write_file(self) -> None:
-        """A disk that is full must not keep anybody from reading the records: then the file stays as it was."""
+        """Write the local copy. On a full disk the old file stays, since the records must stay readable."""
         rows = [[row.id, dict(row.value), *row.version] for row in self.rows]
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -1,4 +1,4 @@
-"""The role that an installation's user needs in your cluster: no more than it uses."""
+"""The role that an installation's user needs in your cluster. It holds only privileges that are used."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from metronome.settings import Settings
 from metronome.store import names
 
-#: `monitor`: version and health. `manage_index_templates`: the drain installs the templates, and looks after them.
+#: `monitor`: version and health. `manage_index_templates`: the drain installs the templates and keeps them current.
 CLUSTER = ("monitor", "manage_index_templates")
 
 #: Events are only added. Day parts need `maintenance` (refresh) and `monitor` (the counters of a shard).

@@ -28,7 +28,7 @@ def run(settings: Settings, routes: Mapping[str, Route] = ROUTES) -> None:
     """Serve long connections until SIGTERM. Raises SetupError where METRONOME_HOME can't be used, or another does."""
     make_folder(settings.spool_dir)
     logs.configure(settings.log_level, "streams")
-    # It tells of each connection.
+    # At a lower level, this logger writes a line for each connection.
     logging.getLogger("websockets").setLevel(logging.WARNING)
     lock = Lock(settings.home / "streams.lock")
     if not lock.take():
@@ -41,7 +41,7 @@ def run(settings: Settings, routes: Mapping[str, Route] = ROUTES) -> None:
     try:
         asyncio.run(_serve(settings, spool, metrics, routes))
     finally:
-        # In this order: whoever takes the spool's slot goes on counting from what is published.
+        # The order matters: the next owner of the spool's slot goes on counting from the published metrics.
         metrics.close()
         spool.close()
         settings.streams_socket.unlink(missing_ok=True)

@@ -49,9 +49,9 @@ def create_app(
     *,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Flask:
-    """The application of one worker. `opened` is closed by whoever opened it.
+    """The application of one worker. The caller that opened `opened` also closes it.
 
-    Raises SetupError where a view has no scope, or where what is described isn't served.
+    Raises SetupError if a view has no scope, or if a described route isn't served.
     """
     app = Flask("metronome.web", static_folder=None)
     # Werkzeug cuts a chunked body at this length without a word. One byte more than is allowed shows that it was cut.
@@ -80,7 +80,7 @@ def create_app(
 
 
 def _for_keys(ask: Ask) -> Ask:
-    """Whoever asks with a key that is bound to an application gets answers about that one, through any dialect."""
+    """Restrict answers to the application that the request's key is bound to, whatever the dialect."""
 
     def bound(*questions: Any) -> list[Any]:
         app = bound_app()
@@ -90,7 +90,7 @@ def _for_keys(ask: Ask) -> Ask:
 
 
 def _check_scopes(app: Flask) -> None:
-    """Every route says who may call it; one that was forgotten would be open to everybody."""
+    """Raise SetupError for a route without a scope, since such a route would be open to everybody."""
     for rule in app.url_map.iter_rules():
         if not hasattr(app.view_functions[rule.endpoint], "scope"):
             raise SetupError(
@@ -108,7 +108,7 @@ def _answer_errors(app: Flask) -> None:
             log.error(str(error), extra=extra, exc_info=error if error.status == 500 else None)
         if error.status != 500:
             return error_answer(error)
-        # Names of settings, files and indices are the operator's.
+        # The error's own text names settings, files and indices. Only the operator may see those.
         return json_answer(error_body(500, error.code, "the gateway can't answer this; its log says why"), 500)
 
     @app.errorhandler(HTTPException)
@@ -151,7 +151,7 @@ def _count_requests(app: Flask, metrics: Metrics) -> None:
 
     @app.after_request
     def count(response: Response) -> Response:
-        # The rule, not the path: otherwise every id that is asked for would add a series.
+        # The metric is labelled with the rule. With the path, every id in a request would add a series.
         route = request.url_rule.rule if request.url_rule else "none"
         metrics.requests.labels(route, str(response.status_code)).inc()
         metrics.request_seconds.labels(route).observe(time.perf_counter() - g.started)

@@ -1,7 +1,7 @@
 """The bytes of a connection's next request, gathered until a thread can serve it without waiting for the client.
 
-gunicorn's `Request` reads the head, and is the only reader of it: how long the body is, and whether it comes in chunks,
-is what `Request` says. The body is gathered here, so the application never reads from a socket.
+Only gunicorn's `Request` reads the head. It says how long the body is, and whether it comes in chunks. This module
+gathers the body, so the application never reads from a socket.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Arriving:
         self.buffer += data
 
     def drop(self) -> None:
-        """Nothing of what is here will be read."""
+        """Drop the bytes that are here, since nobody will read them."""
         self.buffer.clear()
         self._start_over()
 
@@ -107,7 +107,7 @@ class Arriving:
         if end < 0:
             self._looked = len(self.buffer)
             if self._looked > MAX_HEAD_BYTES or _BARE_LF.search(self.buffer):
-                self._parse(bytes(self.buffer))  # says what is wrong with it
+                self._parse(bytes(self.buffer))  # raises the error that says what is wrong
                 raise LimitRequestHeaders("max buffer headers")
             return False
         self._head = bytes(self.buffer[: end + 4])

@@ -1,6 +1,6 @@
-"""One client's connection as the worker sees it: bytes in, bytes out, and until when it may stay as it is.
+"""One client's connection in a worker: bytes in, bytes out, and the deadline of its present state.
 
-Its socket never blocks. Either the worker's loop has the connection or one thread has it, never both.
+The socket never blocks. Either the worker's loop has the connection or one thread has it, never both.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from metronome.web.arriving import Arrived, Arriving
 READ_BYTES = 65_536
 MAX_READ_BYTES = 2**20
 
-#: An answer of which so much waits for its reader is sent before more of it is made.
+#: If this many bytes of an answer wait for the client, they are sent before more of the answer is made.
 MAX_UNSENT_BYTES = 2**20
 
-#: After an answer that closes the connection, so much of what still comes is read and dropped, for so long. A socket
-#: that is closed before its client has sent all resets the connection, and the client never sees the answer.
+#: After an answer that closes the connection, at most this many bytes are still read and dropped, for a limited time.
+#: If a socket is closed before its client has sent everything, the connection is reset, and the client never sees the
+#: answer.
 DRAIN_BYTES = 64 * 2**20
 DRAIN_S = 10.0
 

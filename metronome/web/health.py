@@ -1,7 +1,7 @@
 """Health for machines that watch: alive, ready, and figures for Prometheus.
 
-Looking changes nothing: no file is made, and no damaged one keeps the gateway from answering. These routes are open, so
-they say how things stand in words of our own. Which host refused what is in the log.
+These routes change nothing: they make no file, and a damaged file doesn't keep them from answering. They need no key,
+so they describe the state in words of our own. Only the log says which host refused what.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ log = logging.getLogger("metronome.web")
 #: Where the oldest spooled event is older than this, the drain lags.
 LAG_S = 60
 
-#: Of so many indices the age of what they can't take is told, the oldest first.
+#: The age of held events is given for at most this many indices, the oldest first.
 MOST_INDICES = 20
 
 CHAPTER = Chapter(
@@ -103,7 +103,7 @@ def _state(settings: Settings, spool: Spool, elasticsearch: str) -> dict[str, An
 
 
 def _trouble(drain: dict[str, Any], apart: dict[str, Backlog]) -> str:
-    """What ails the drain. What it wrote down may be Elasticsearch's own words, which stay in its log."""
+    """The drain's trouble in our own words. The drain's text may quote Elasticsearch, so it stays in the log."""
     if "at" not in drain:  # no drain wrote anything down
         return str(drain["trouble"])
     if apart:

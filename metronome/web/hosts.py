@@ -1,4 +1,4 @@
-"""The name under which a request reaches the gateway: no page of another site may pass for it (DNS rebinding).
+"""Checks the name under which a request reaches the gateway, as a defence against DNS rebinding.
 
 Somebody whose machine runs a gateway opens the page of a stranger's site. The stranger then lets the site's name mean
 127.0.0.1. The browser takes the gateway for a part of that site, and lets the page read all that it answers. But the
@@ -42,7 +42,7 @@ def host_check(settings: Settings) -> Callable[[str], None]:
     @lru_cache(maxsize=1024)
     def is_ours(host: str) -> bool:
         name = host if host.endswith("]") else host.rpartition(":")[0] or host
-        # No name leads to an address in the Host: load balancers and probes write it so.
+        # An IP address as Host is accepted. DNS rebinding needs a name; load balancers and probes send addresses.
         return is_loopback(name) or name.removesuffix(".") in names or (not private and is_address(name))
 
     def check(given: str) -> None:

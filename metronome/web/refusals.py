@@ -1,4 +1,4 @@
-"""Answers to what never became a request of the application's, in the project's one error body."""
+"""Answers to bytes that never became a request of the application, with the project's one error body."""
 
 from __future__ import annotations
 

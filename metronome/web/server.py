@@ -1,7 +1,7 @@
 """The server: gunicorn's processes around our workers. Each opens a spool and a client of its own, after the fork.
 
-gunicorn starts, watches, reloads and stops the workers; `worker.py` is what they do. Threads rather than an event loop
-serve requests: an fsync or a question to Elasticsearch then blocks one request, never all of them.
+gunicorn starts, watches, reloads and stops the workers; `worker.py` says what they do. Threads serve requests rather
+than an event loop, so an fsync or a question to Elasticsearch blocks one request, never all of them.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _worker_exit(server: Any, worker: Any) -> None:
     if "metronome" in extensions:
         extensions["keyring"].stop()
         extensions["gate"].rates.close()
-        # In this order: whoever takes the spool's slot goes on counting from what is published.
+        # The order matters: the next owner of the spool's slot goes on counting from the published metrics.
         extensions["metrics"].close()
         extensions["metronome"].spool.close()
         extensions["metronome"].client.close()

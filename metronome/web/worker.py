@@ -1,11 +1,13 @@
 """A worker process: one loop that waits for clients, and threads that never do.
 
 The loop reads and writes all sockets, without blocking. A thread gets a connection once a whole request has come, and
-leaves what a client is slow to read to the loop. So thousands of slow clients take memory, within a bound, and no
-thread. What a client may take its time for is in `Pace`; the oldest unfinished request goes when the room is full.
+leaves it to the loop to send an answer to a slow client. So thousands of slow clients take a bounded amount of memory,
+and no thread. `Pace` has the time limits of a client. When the room for unfinished requests is full, the oldest one is
+closed.
 
-Of gunicorn this uses the worker's frame (`base.Worker`: signals, heartbeat, loading), `Request` and `wsgi.create`,
-which all of its own workers are made of too. Its thread worker gives a connection a thread as soon as a byte is there.
+From gunicorn this uses the worker's frame (`base.Worker`: signals, heartbeat, loading), `Request` and `wsgi.create`,
+which gunicorn's own workers are made of too. gunicorn's thread worker isn't used, since it gives a connection a thread
+as soon as one byte has arrived.
 """
 
 from __future__ import annotations
@@ -240,7 +242,7 @@ class Worker(base.Worker):
         connection.counted = size
 
     def _make_room(self) -> None:
-        """The oldest unfinished requests go first: those of clients that are quick are all young."""
+        """Close the oldest unfinished requests first, since those of quick clients are all young."""
         while self._unfinished_bytes > max(ROOM_BYTES, 2 * self._max_body_bytes):
             unfinished = [one for one in self._connections if one.watched and one.counted]
             if not unfinished:
@@ -301,7 +303,7 @@ class Worker(base.Worker):
                 return
 
     def _linger(self, connection: Connection) -> None:
-        """Wait for the next request; no while others may need the thread, or the worker is to stop."""
+        """Wait a moment for the next request, unless others may need the thread or the worker has to stop."""
         until = time.monotonic() + LINGER_MS / 1000
         while not self._is_busy() and (left := until - time.monotonic()) > 0:
             if not connection.wait_readable(left * 1000):
@@ -342,7 +344,7 @@ class Worker(base.Worker):
                 parts.close()
 
     def _explained(self, error: Exception) -> Refusal:
-        """What the client is told, after the log has been."""
+        """Log the error, and give the answer for the client."""
         refused = refusal(error)
         if refused[0] == 500:
             log.error("a request could not be handled", exc_info=error)

@@ -1,14 +1,14 @@
-"""Who may do what: each route says a scope, and each request is checked for it before its view runs.
+"""Who may do what: each route has a scope, and each request is checked for it before its view runs.
 
     1. the route's scope     `needs("write")` on the view; a route without one keeps the application from starting
-    2. the key               where it may stand in a request: caller.py
+    2. the key               caller.py says where it may stand in a request
     3. scope, origin, network of that key
     4. rates                 of the client address (METRONOME_RATE_LIMIT, where the scope is write), and of the key
 
-Refusals are 401, 403 and 429 in the one error body. Views read what was found with `current()`.
+Refusals are 401, 403 and 429, with the project's one error body. A view reads the result of the check by `current()`.
 
-METRONOME_OPEN says whether keys are asked for at all. By default that follows from METRONOME_BIND, and from whether a
-key was ever made: docs/keys.md has the table.
+METRONOME_OPEN says whether requests need a key at all. The default depends on METRONOME_BIND, and on whether a key was
+ever made: docs/keys.md has the table.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def needs(scope: Scope) -> Callable[[View], View]:
 
 @dataclass(frozen=True)
 class Access:
-    """What a request may do: `key` is the id of its key, or empty where none was asked for."""
+    """The rights of a request. `key` is the id of its key, or empty if it needed none."""
 
     address: str
     key: str = ""
@@ -62,7 +62,7 @@ class Access:
 
 
 def current() -> Access:
-    """What the request at hand may do."""
+    """The rights of the current request."""
     if "access" not in g:
         g.access = Access(client_address(request, _gate().trusted))
     access: Access = g.access
@@ -70,7 +70,7 @@ def current() -> Access:
 
 
 def bound_app() -> str:
-    """The application that the request's key is bound to, or an empty text: `current().app` at a lower price."""
+    """The application that the request's key is bound to, or an empty text. It is `current().app`, but faster."""
     return g.access.app if "access" in g else ""
 
 
@@ -80,7 +80,7 @@ def _gate() -> Gate:
 
 
 def origin(dialect: str, agent: str | None = None) -> Origin:
-    """Where the events of the request at hand come from: through which dialect, from which agent, with which key."""
+    """The origin of the current request's events: dialect, agent, key, and the client's address."""
     if "access" not in g:
         return Origin(dialect, agent)
     access: Access = g.access
@@ -95,7 +95,7 @@ def origin(dialect: str, agent: str | None = None) -> Origin:
 
 
 def guard(app: Flask, settings: Settings, keyring: Keyring) -> None:
-    """Check every request of `app` from now on. Call it once all routes are there, and each view has its scope."""
+    """Check every request of `app`. Call this after all routes have been added and each view has its scope."""
     gate = Gate(settings, keyring)
     app.extensions["gate"] = gate
     for endpoint, view in app.view_functions.items():
@@ -119,7 +119,7 @@ class Gate:
         self._rate = settings.rate_limit
 
     def before(self, view: Callable[..., Any], scope: str) -> Callable[..., Any]:
-        """The view behind a check. Flask's own hooks before a request would cost every request, keys or not."""
+        """Wrap the view in a check. Flask's own hooks before a request would cost time even where no key is needed."""
 
         @wraps(view)
         def checked(*given: Any, **named: Any) -> Any:
@@ -130,7 +130,7 @@ class Gate:
         return checked
 
     def check(self, scope: str) -> None:
-        """Raises BadKey, Forbidden or TooMany; StoreUnavailable while it isn't known which keys there are."""
+        """Raises BadKey, Forbidden or TooMany. Raises StoreUnavailable while the keys haven't been read yet."""
         g.checked = True
         access = g.access = self.admit(request, scope, in_query=scope == "write")
         if self._rate and scope == "write":
@@ -139,9 +139,9 @@ class Gate:
             self._count(f"key {access.key}", access.rate, f"key {access.key}")
 
     def admit(self, request: Request, scope: str, *, in_query: bool) -> Access:
-        """What the sender of a request may do; raises BadKey or Forbidden where it may not do this.
+        """The rights of the sender of a request; raises BadKey or Forbidden if they don't cover this scope.
 
-        `in_query` says whether the key may stand in the address.
+        `in_query` says whether the key may stand in the URL.
         """
         address = client_address(request, self.trusted)
         if serves_all(self._settings, self.keyring):
@@ -177,7 +177,7 @@ class Gate:
             )
 
     def finish(self, response: Response) -> Response:
-        """What the sender should know: how to send a key, what is left of the rate, which pages may read this."""
+        """Add headers for the sender: how to send a key, the rest of its rate, which pages may read the answer."""
         if response.status_code == 401:
             for kind in ("Bearer", "Basic"):
                 response.headers.add("WWW-Authenticate", f'{kind} realm="metronome"')
@@ -191,7 +191,7 @@ class Gate:
         return response
 
     def _answer_origin(self, response: Response) -> None:
-        """Name the page's own origin where its key is for it, and nobody else's."""
+        """Name the page's origin in the CORS header, if its key is for that origin, and no other origin."""
         origin = request.headers.get("Origin", "")
         access: Access | None = g.get("access")
         response.headers.add("Vary", "Origin")
@@ -202,7 +202,7 @@ class Gate:
 
 
 def serves_all(settings: Settings, keyring: Keyring) -> bool:
-    """Whether no key is asked for: by METRONOME_OPEN, else on this machine alone until the first key is made."""
+    """Whether requests need no key: METRONOME_OPEN says so, or only this machine has access and no key was ever made."""
     if settings.open:
         return settings.open == "yes"
     return _is_private(settings.bind) and not keyring.has_keys
@@ -210,14 +210,14 @@ def serves_all(settings: Settings, keyring: Keyring) -> bool:
 
 @lru_cache(maxsize=8)
 def _is_private(bind: str) -> bool:
-    """Whether only this machine reaches what is bound there. It is asked for every request."""
+    """Whether only this machine can reach that address. The function is called for every request."""
     return is_loopback(bind.rpartition(":")[0])
 
 
 def check_start(settings: Settings, make_keyring: Callable[[], Keyring]) -> None:
-    """Before a server listens: raises SetupError where others could reach it and nobody has a key.
+    """Check before a server listens. Raises SetupError if other machines could reach it and there is no key.
 
-    `make_keyring` is called only where the answer depends on whether there is one.
+    `make_keyring` is called only if the answer depends on whether there are keys.
     """
     if settings.open == "yes" or _is_private(settings.bind):
         return
@@ -225,7 +225,7 @@ def check_start(settings: Settings, make_keyring: Callable[[], Keyring]) -> None
     try:
         keyring.refresh()
     except MetronomeError:
-        # Elasticsearch may come later. Until then nobody is let in whose key isn't in the local copy.
+        # Elasticsearch may start later. Until then, only keys of the local copy are accepted.
         return
     if not keyring.has_keys:
         raise SetupError(

@@ -1,8 +1,8 @@
 """Who sent a request: the key it brings, the page's origin, the client's address.
 
 The key stands in X-Api-Key, or in Authorization (Bearer, or Basic with any user name and the key as password). Where
-the scope is write it may stand in the query parameter `key`, since a beacon can't set headers. X-Api-Key goes first,
-since a proxy in front may want Authorization for itself.
+the scope is write it may stand in the query parameter `key`, since a beacon can't set headers. X-Api-Key is read
+first, since Authorization may be meant for a proxy in front.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PARAMETER = "key"
 
 
 def token_of(request: Request, *, in_query: bool) -> str:
-    """The key that a request brings, or an empty text. Raises BadKey for Basic authentication that is none."""
+    """The key that a request brings, or an empty text. Raises BadKey for malformed Basic authentication."""
     token = request.headers.get("X-Api-Key", "").strip()
     if token:
         return token
@@ -38,13 +38,13 @@ def token_of(request: Request, *, in_query: bool) -> str:
 
 
 def origin_of(request: Request) -> str:
-    """The origin of the page that sent the request; an image's request has a referer only."""
+    """The origin of the page that sent the request. For the request of an image, it is read from the referer."""
     origin = request.headers.get("Origin", "").lower()
     if origin and origin != "null":
         return origin
     try:
         parts = urlsplit(request.headers.get("Referer", "").lower())
-    except ValueError:  # half an address in brackets
+    except ValueError:  # an IPv6 address without its closing bracket
         return ""
     return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
 

@@ -1,4 +1,4 @@
-"""From an HTTP body to JSON values: inflating within limits, and telling JSON from NDJSON.
+"""Turns an HTTP body into JSON values: inflates it within limits, and tells JSON from NDJSON.
 
 Pure functions over bytes; dialects call them, whatever framework serves the request. Limits are checked before the
 work: a body is weighed by its bytes before a reader makes objects of it.
@@ -76,7 +76,7 @@ _BRACE = frozenset(b"{")
 
 @dataclass(frozen=True)
 class Posted:
-    """What a body held: `events`, and whether it was a batch (array, NDJSON).
+    """The `events` of a body, and whether it was a batch (array, NDJSON).
 
     `flat` says that no event holds an object or an array, as this module could tell from the bytes. Nobody else can
     say so of events: the field is no argument. Nor is `addresses`: whether a text of them may be an IP address.
@@ -231,9 +231,10 @@ def _too_long(size: int, limits: Limits) -> str:
 
 
 def _salvaged(body: bytes) -> list[Any] | None:
-    """The events of an array in which some numbers aren't JSON (NaN, Infinity, 1e400): those events are `Unreadable`.
+    """The events of an array in which some numbers aren't JSON (NaN, Infinity, 1e400). Such events are `Unreadable`.
 
-    None if something else is wrong with the array, or if it is so large that the slow reader would hold up others.
+    None if something else is wrong with the array, or if it is so large that the slow reader would delay other
+    requests.
     """
     if len(body) > _MAX_SALVAGED:
         return None
@@ -274,7 +275,7 @@ def _ndjson(body: bytes, limits: Limits) -> Posted:
 
 
 def _as_one_array(lines: list[bytes], braces: int) -> list[Any] | None:
-    """The objects of lines that are a flat object each; None where any is something else.
+    """The objects of lines, if each line is a flat object; else None.
 
     Each line begins with a brace, and there are as many braces as lines and as objects found. So no brace is part of a
     text, and each line is one object. Joined by commas, the lines are an array, which is read in one call.
@@ -333,7 +334,7 @@ def _loads(text: bytes, exact: bool) -> Any:
 
 
 def _exactly(text: bytes, value: Any) -> Any:
-    """The value as the standard library reads it, ten times as slow as the fast reader, which found the text valid."""
+    """The value as the standard library reads it, which takes ten times as long. The fast reader found it valid."""
     try:
         return json.loads(text)
     except (RecursionError, ValueError):  # nested too deep, or a number too long, for this reader

@@ -1,8 +1,8 @@
-"""Rates, counted by all processes of a host together: who may send how often, and what is left.
+"""Rates: how often a caller may send, and how much of that is left, counted by all processes of a host together.
 
-One SQLite file, METRONOME_HOME/rates.db, in WAL mode and never synced: what it says is worth nothing after a crash. It
-has a row for each hit that still counts, so a rate is a moving window and exact. A file that can't be used refuses
-nobody: rates are then not kept, and the log says so.
+They are in one SQLite file, METRONOME_HOME/rates.db, in WAL mode. It is never synced, since old hits don't matter after
+a crash. It has a row for each hit that still counts, so a rate is an exact moving window. If the file can't be used,
+nobody is refused: rates are then not kept, and the log says so.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from metronome.spool.files import error_code, open_notes, transaction
 
 log = logging.getLogger("metronome.web")
 
-#: How long a process waits for another that writes just now.
+#: Seconds for which a process waits while another one writes.
 BUSY_S = 1.0
 
-#: A process clears out what doesn't count any more, of callers who never came back, so often.
+#: Seconds between two clean-ups, which delete expired hits of callers who never came back.
 CLEAR_EVERY_S = 60
 
-#: What was counted further ahead than this came from a clock that was since set back.
+#: A hit further ahead than this was counted before the clock was set back.
 _AHEAD_NS = 10**9
 
-#: Made when the server starts, before its workers are forked: so they share it, and it is nowhere but in memory.
+#: The salt is made when the server starts, before its workers are forked. So they share it, and no disk has it.
 _SALT = secrets.token_bytes(16)
 
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -53,7 +53,7 @@ create table if not exists hit (
 """
 
 _ADD = "insert into hit values (?, ?, ?, ?)"
-#: Two statements: in one, SQLite would look at every hit of the name.
+#: These are two statements, because in a single one SQLite would read every hit of the name.
 _FORGET = "delete from hit where name = ? and at <= ?"
 _FORGET_AHEAD = "delete from hit where name = ? and at > ?"
 _ENDS = """
@@ -65,7 +65,7 @@ from (select at, number from hit where name = ?1 order by at limit 1) first,
 
 @dataclass(frozen=True)
 class Usage:
-    """What became of one hit: `remaining` more are free now, and in `reset_s` the oldest counts no more."""
+    """The result of one hit. `remaining` more hits are free now; in `reset_s` seconds the oldest stops counting."""
 
     allowed: bool
     limit: int
@@ -128,7 +128,7 @@ class Rates:
         return self._db
 
     def _give_up(self, error: Exception) -> None:
-        """Leave the file alone for a while; one that is damaged is made anew."""
+        """Leave the file alone for a while. A damaged file is replaced by a new one."""
         if time.monotonic() >= self._closed_until:
             if self._sparing.turn(str(error)) is not None:
                 log.error("rates aren't kept", extra={"path": str(self._path), "problem": str(error)})
@@ -147,9 +147,9 @@ class Rates:
 
 
 def name_of(address: str) -> str:
-    """The name under which a client address is counted: no address is written to the disk, not even here.
+    """The name under which a client address is counted. It is a hash, so that no address is written to the disk.
 
-    Of IPv6 a caller has a whole /64, so that is counted as one.
+    An IPv6 caller has a whole /64, so a /64 counts as one caller.
     """
     if ":" in address:
         with contextlib.suppress(ValueError):

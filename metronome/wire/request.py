@@ -1,4 +1,4 @@
-"""What every route does with HTTP: a body within limits, answers in JSON, scripts of other sites (CORS), ETags.
+"""HTTP functions for every route: bodies within limits, answers in JSON, scripts of other sites (CORS), ETags.
 
 posted(request, settings)     the events of a request: body or query string, whatever form they have
 body(request, settings)       the bytes of a request, inflated, no more than METRONOME_MAX_BODY_BYTES
@@ -27,7 +27,7 @@ from metronome.wire.events import Limits, Posted, from_pairs, inflate, read_even
 
 JSON = "application/json"
 
-#: Fields of a multipart form, each of which costs the parser far more than its bytes.
+#: Most fields of a multipart form. Each field costs the parser far more than its bytes.
 _MAX_PARTS = 1000
 
 
@@ -80,7 +80,7 @@ def _received(request: Request, length: int | None, most: int) -> bytes:
 
 
 def _parts(found: bytes, request: Request, settings: Settings) -> list[tuple[str, str]]:
-    """The fields of a multipart form. Flask's own `request.form` is empty, without a word, where the form is broken."""
+    """The fields of a multipart form. Flask's own `request.form` is silently empty if the form is broken."""
     boundary = request.mimetype_params.get("boundary", "")
     if not boundary:
         raise _no_form()
