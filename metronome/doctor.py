@@ -1,4 +1,4 @@
-"""`metronome doctor`: look at the whole set-up, from the settings up, and say how to mend what is wrong."""
+"""`metronome doctor`: checks the whole set-up, beginning with the settings, and says how to fix each problem."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from metronome.store.client import check, connect, health, our_errors
 from metronome.store.role import role
 from metronome.wire.access import check_start, serves_all
 
-#: Less free space than this, and Elasticsearch or the spool soon stops taking events.
+#: With less free space than this, Elasticsearch or the spool soon stops taking events.
 LITTLE_BYTES = 2 * 2**30
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at: whether it is well, and what to know or to do."""
+    """The result of one check: whether it is well, and what to know or to do."""
 
     what: str
     well: bool
@@ -38,7 +38,7 @@ class Finding:
 
 
 def examine() -> Iterator[Finding]:
-    """Everything that can be wrong, from the settings up; stops where the rest couldn't be judged."""
+    """Check everything, beginning with the settings. Stops early if the remaining checks can't be made."""
     try:
         settings = Settings.from_env()
     except MetronomeError as error:
@@ -108,7 +108,7 @@ def _elasticsearch(settings: Settings) -> Iterator[Finding]:
 
 
 def _role(client: Elasticsearch, settings: Settings) -> Iterator[Finding]:
-    """Whether the credentials may do what is needed; says nothing where the cluster has no security."""
+    """Check that the credentials have the privileges that are needed. No finding if the cluster has no security."""
     needed = role(settings)
     try:
         with our_errors():
@@ -141,7 +141,7 @@ def _template(client: Elasticsearch, settings: Settings) -> Finding:
 
 
 def _keys(client: Elasticsearch, settings: Settings) -> Finding:
-    """Who gets in: everybody, or who has a key."""
+    """Who is let in: everybody, or only callers with a key."""
     keyring = Keyring(settings, client)
     try:
         check_start(settings, lambda: keyring)

@@ -120,7 +120,7 @@ class Keyring:
             log.exception("keys can't be read")
 
     def write_uses(self) -> None:
-        """Keep when keys were used last, where what is kept is old."""
+        """Store when keys were used last, if the stored time is old."""
         used, self._used = self._used, {}
         keys = Keys(self._records)
         for record in self._mirror.rows:

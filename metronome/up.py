@@ -2,11 +2,11 @@
 
     private Elasticsearch (unless ELASTICSEARCH_URL is set)  ->  index templates  ->  drain  ->  streams, HTTP, listen
 
-HTTP, live connections and listen (which runs where it has ports) take events in, so they are stopped first. The drain
-then finishes what it has under way; what it doesn't get to stays in the spool for the next start.
+HTTP, live connections and listen (which runs only if a port is set for it) take events in, so they are stopped first.
+The drain then finishes the bodies under way. All other events stay in the spool for the next start.
 
-A child that dies is started again, after pauses that grow where it dies at once. Only HTTP that can't be started in the
-first place ends all: ticks are taken as long as there is HTTP, whatever the drain does.
+A child that dies is started again. The pauses grow if it dies at once. Everything ends only if HTTP can't be started in
+the first place. As long as HTTP runs, ticks are taken, whatever happens to the drain.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from metronome.wire.access import check_start
 READY_WITHIN_S = 60
 #: A child that dies faster than this, again and again, has something wrong with it that a restart may not mend.
 TOO_SOON_S = 5
-#: How often HTTP may do so before anything was served.
+#: How often HTTP may die that fast before it has served anything.
 TRIES = 3
-#: Before a child that died at once is started again: the first pause, doubled each time, and the longest.
+#: Seconds of pause before a child that died at once is started again: the first pause, which doubles, and the longest.
 PAUSES_S = (0.5, 30.0)
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Child:
-    """One of our commands as a process that ends when we do, however we end."""
+    """One of our commands as a child process. It ends when this process does, however this process ends."""
 
     def __init__(self, command: str, stop_within_s: float) -> None:
         self.command = command
@@ -55,7 +55,7 @@ class Child:
         self.due: float | None = None
 
     def start(self) -> None:
-        # A session of its own: Ctrl-C reaches us alone, and we stop the children in order.
+        # The child gets a session of its own. So Ctrl-C reaches only this process, which stops the children in order.
         self.started, self.due = time.monotonic(), None
         self.process = subprocess.Popen(
             [sys.executable, "-m", "metronome", self.command],
@@ -94,7 +94,7 @@ class Child:
 
 
 def _end_with_parent() -> None:
-    """Ask the kernel for SIGTERM when our parent dies, so that kill -9 of it leaves nothing running (Linux only)."""
+    """Ask the kernel for SIGTERM when the parent dies, so that its kill -9 leaves no child running (Linux only)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
@@ -146,7 +146,7 @@ class Installation:
         except StoreUnavailable as error:
             if self.node is not None:
                 raise
-            # Yours may come later: the drain waits for it, and installs the template then.
+            # A cluster of the user's own may start later. The drain waits for it, and then installs the template.
             self.say(f"{error}; ticks are kept on disk until Elasticsearch is back")
         finally:
             client.close()
@@ -186,7 +186,7 @@ class Installation:
                 self.say("The private Elasticsearch has ended; starting it again")
                 self.node.stop()
                 self.node.start()
-                # Both learn its address when they start.
+                # Both read Elasticsearch's address only when they start.
                 self.drain.stop()
                 self.web.signal(signal.SIGTERM)
 
@@ -253,5 +253,5 @@ def run(settings: Settings) -> None:
 
     try:
         Installation(settings, say).run()
-    except KeyboardInterrupt:  # before the handlers stood
+    except KeyboardInterrupt:  # Ctrl-C before our signal handlers were installed
         os._exit(130)

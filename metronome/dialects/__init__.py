@@ -1,4 +1,4 @@
-"""One package or module a dialect: schemas (the wire), pure translations, routes. A dialect passes the two doors only.
+"""Each dialect is a package or module: schemas (the wire), pure translations, routes. It uses only the two doors.
 
 It ends in one value, a `Dialect`, which says everything that the application and its description must know. To add one,
 write it and name that value in `DIALECTS` of web/app.py; nothing else changes.
@@ -25,7 +25,7 @@ Paths = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Doors:
-    """What a dialect is given: the door in, the door out, and what it may know of the installation."""
+    """The arguments of a dialect: the door in, the door out, and the parts of the installation that it may use."""
 
     intake: Intake
     ask: Ask

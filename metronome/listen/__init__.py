@@ -2,10 +2,10 @@
 
     bytes -> frames -> batches of about 20 ms -> Intake.accept in a thread -> spool, fsync -> {"ack": chunk}
 
-1. framing.py      a stream of bytes is cut into complete messages or lines; nothing is built of them yet
+1. framing.py      a stream of bytes is cut into complete messages or lines, which aren't decoded yet
 2. forward.py      one message of the forward protocol becomes events (modes, times, ids)
 3. handshake.py    HELO, PING, PONG: who knows the shared key
-4. batch.py        what arrived within 20 ms goes through the door in one thread; then its senders are answered
+4. batch.py        frames that arrive within 20 ms go through the door in one thread; then their senders are answered
 5. connection.py   one connection: deadlines, back-pressure, answers
 6. server.py       ports, TLS, limits over all connections, UDP
 7. access.py       which ports there are, and who may use them
@@ -16,8 +16,8 @@ Promises
     - `{"ack": chunk}` is sent after the fsync of every event of the chunk that can be taken. What can't be taken is
       quarantined by the door, since the protocol has no way to say so.
     - A chunk that is sent again counts once: an event's insert_id is made of chunk and position.
-    - A full spool means no ack, and the connection is closed: senders try again at once with their own back-off,
-      where waiting for an ack that doesn't come takes Fluentd and npm's fluent-logger 190 s. What has no chunk, and
-      JSON lines, nobody sends again: these wait here until the spool takes them, and meanwhile nothing more is read.
-    - What can't be read closes its own connection and no other.
+    - If the spool is full, no ack is sent and the connection is closed. Senders then try again at once, with their own
+      back-off; Fluentd and npm's fluent-logger would wait 190 s for an ack. Senders don't repeat JSON lines, nor
+      messages without a chunk. These wait here until the spool takes them, and until then nothing more is read.
+    - Bytes that can't be read close their own connection and no other.
 """

@@ -1,4 +1,4 @@
-"""Which ports there are, who may use them, and their TLS; wrong settings are told before anything starts."""
+"""The ports, who may use them, and their TLS. Wrong settings are reported before anything starts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Address:
 
 @dataclass(frozen=True)
 class Ports:
-    """Where what is listened for; None is off. `tls` is for both TCP ports."""
+    """The address of each protocol's port; None means off. `tls` is for both TCP ports."""
 
     forward: Address | None
     lines: Address | None
@@ -38,7 +38,7 @@ def is_wanted(settings: Settings) -> bool:
 
 
 def ports(settings: Settings) -> Ports:
-    """The ports of these settings; raises SetupError for what can't be meant, or would let everybody in unasked."""
+    """The ports of these settings. Raises SetupError for a wrong setting, and for a port that is open unasked."""
     if not is_wanted(settings):
         raise SetupError(f"nothing to listen to: set {FORWARD_BIND}, {LINES_BIND} or {LINES_UDP_BIND}")
     if settings.forward_username and not settings.forward_shared_key:
@@ -66,7 +66,7 @@ def _address(bind: str) -> Address | None:
 
 
 def _check(settings: Settings, variable: str, address: Address | None, known: bool, advice: str) -> None:
-    """Whoever is let in has shown a key or a certificate, is on this machine, or METRONOME_OPEN says that all may."""
+    """Check that senders show a key or a certificate, or are on this machine, or that METRONOME_OPEN lets all in."""
     if address is None or known or settings.open == "yes" or (settings.open == "" and is_loopback(address.host)):
         return
     where = f"{address.host}:{address.port}"

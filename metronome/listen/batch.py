@@ -1,7 +1,7 @@
-"""What arrives within 20 ms goes through the door together, in a thread; then each sender is told.
+"""Frames that arrive within 20 ms go through the door together, in a thread; then each sender is told.
 
-The event loop only measures frames; decoding, the door's steps and the fsync are the thread's, so a large chunk holds
-up no other connection's reading.
+The event loop only measures frames. A thread does the decoding, the door's steps and the fsync. So a large chunk
+doesn't keep the loop from reading other connections.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ _LINE_BYTES_PER_STORED = 8
 #: A spool that can't take anything is asked again after this long.
 RETRY_S = 1.0
 
-#: Their events are log records, and nobody reads their receipts.
+#: The events of both dialects are log records, and nobody reads their receipts.
 ORIGINS = {dialect: Origin(dialect, shipped=True, untold=True) for dialect in (FORWARD, LINES)}
 
-#: What a frame's sender is told: the bytes of its answer (none for most), or why the frame wasn't taken.
+#: The outcome for a frame's sender: the bytes of its answer (mostly none), or the error that kept the frame out.
 Outcome = bytes | Exception
 
 
@@ -60,21 +60,21 @@ class Frame:
     dialect: str
     body: bytes
     done: Callable[[Outcome], None]
-    #: What its sender is told once all of it is on disk; known when it has been read.
+    #: The answer to the sender once the whole frame is on disk. It is known when the frame has been decoded.
     answer: bytes = b""
-    #: How many of its events are on disk, of a frame that takes several rows of the spool.
+    #: How many of the frame's events are on disk. A large frame takes several rows of the spool.
     stored: int = 0
     failure: Exception | None = None
 
     @property
     def comes_again(self) -> bool:
-        """Whether its sender sends it again if there is no answer."""
+        """Whether the sender repeats the frame if it gets no answer."""
         return bool(self.answer)
 
     def events(self, settings: Settings) -> Iterator[tuple[Any, int]]:
         """The events that aren't on disk yet, each with the bytes that it takes here; raises Unframed before the first.
 
-        They are read anew each time: what waits is kept as it came, which is the smallest that it can be.
+        They are decoded again on each call. A frame that waits is kept as the bytes that came, its smallest form.
         """
         if self.dialect == FORWARD:
             message = read_message(self.body, settings)
@@ -94,7 +94,7 @@ class Door:
         self._sparing = Sparing()
 
     def commit(self, frames: list[Frame]) -> None:
-        """Bring each frame's events to disk; where that can't be, set its `failure`, which costs the others nothing."""
+        """Bring each frame's events to disk. A frame that can't be stored gets its `failure`; the others go on."""
         for dialect in ORIGINS:
             mine = [frame for frame in frames if frame.dialect == dialect]
             for row in self._rows(mine):
@@ -134,7 +134,7 @@ class Door:
         self._say_refused(receipt, origin.dialect)
 
     def _say_refused(self, receipt: Receipt, dialect: str) -> None:
-        """Where the sender can't be told, the operator is."""
+        """Tell the operator of refused events, since the sender can't be told."""
         for refused in receipt.rejected[:1]:
             if (unsaid := self._sparing.turn(dialect)) is not None:
                 events = {"events": len(receipt.rejected), "quarantined": receipt.quarantined, "unsaid": unsaid}
@@ -165,7 +165,7 @@ class Batches:
         self._waiting_bytes = waiting_bytes
         self._retry_s = retry_s
         self._waiting: deque[Frame] = deque()
-        #: Those that the spool didn't take and nobody sends again, and when they are tried once more.
+        #: Frames that the spool didn't take and no sender repeats, and when they are tried once more.
         self._held: deque[Frame] = deque()
         self._retry_at = 0.0
         self._bytes = 0
@@ -177,12 +177,12 @@ class Batches:
         self._thread = ThreadPoolExecutor(1, "door")
 
     async def put(self, frame: Frame) -> None:
-        """Let it wait for the disk; itself waits while there is no room for that."""
+        """Queue the frame for the disk. Waits while the queue has no room."""
         while not self.offer(frame):
             await self._room.wait()
 
     def offer(self, frame: Frame) -> bool:
-        """Let it wait for the disk, if there is room."""
+        """Queue the frame for the disk if there is room; returns whether there was."""
         if not self._room.is_set():
             return False
         self._waiting.append(frame)
@@ -210,12 +210,12 @@ class Batches:
         self._thread.shutdown()
 
     def close(self) -> None:
-        """Take nothing more; `run` ends when all that is there was tried."""
+        """Take nothing more. `run` ends when every frame in the queue was tried."""
         self._closing.set()
         self._some.set()
 
     async def _next(self) -> deque[Frame] | None:
-        """Wait for frames and give where they are, or None at the end."""
+        """Wait for frames, and give the queue that holds them, or None at the end."""
         loop = asyncio.get_running_loop()
         while True:
             closing = self._closing.is_set()
@@ -241,7 +241,7 @@ class Batches:
         return frames
 
     def _is_told(self, frame: Frame) -> bool:
-        """Tell the sender; false for a frame that has to be tried again, since nobody would send it again."""
+        """Tell the sender. False if the frame must be tried again here, since its sender wouldn't repeat it."""
         outcome = frame.answer if frame.failure is None else frame.failure
         if isinstance(outcome, Busy) and not frame.comes_again:
             if not self._closing.is_set():

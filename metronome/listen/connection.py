@@ -14,13 +14,13 @@ from metronome.listen.handshake import MAX_PING_BYTES, Handshake
 
 _READ_BYTES = 2**16
 
-#: How much of what a sender still sends is read and thrown away when it is shut out.
+#: Most bytes that are read and thrown away from a sender that is shut out.
 _THROWN_AWAY_BYTES = 2**20
 
 
 @dataclass(frozen=True)
 class Deadlines:
-    """How long a connection may take for what, in seconds.
+    """Deadlines of a connection, in seconds.
 
     handshake    until the PING is here
     message      from a message's (or line's) first byte to its last
@@ -85,7 +85,7 @@ class Connection:
         return not self.held and not self._unanswered
 
     async def serve(self, handshake: Handshake | None) -> str:
-        """Serve it to its end, and say how it ended: `ended`, `unreadable`, `refused`, `late`, `broken`, `untaken`."""
+        """Serve the connection to its end. Gives `ended`, `unreadable`, `refused`, `late`, `broken` or `untaken`."""
         try:
             if handshake is None or await self._shake(handshake):
                 await self._read()
@@ -143,7 +143,7 @@ class Connection:
         self._unanswered += 1
         self._all_answered.clear()
         await self._put(Frame(self._dialect, body, self._tell))
-        # The time that it waited for room isn't the next message's.
+        # The time spent waiting for room doesn't count against the next message.
         self._begun = self._now()
 
     async def _some_bytes(self) -> bytes:
@@ -177,7 +177,7 @@ class Connection:
         if isinstance(outcome, bytes):
             self._writer.write(outcome)
             return
-        # Without an answer, and seeing the connection close, the sender tries again at once, with its own back-off.
+        # The sender gets no answer and sees the connection close. It then tries again at once, with its own back-off.
         self._outcome = "unreadable" if isinstance(outcome, Unframed) else "untaken"
         why = str(outcome) if isinstance(outcome, Busy | Unframed) else "something went wrong here"
         self._say(self._outcome, f"not taken: {why}")

@@ -1,7 +1,7 @@
 """Cutting a stream of bytes into frames: complete MessagePack messages, or blocks of complete lines.
 
-A frame is only measured here. What an attacker declares (arrays of four billion, nesting without end) costs nothing:
-MessagePack's `skip` builds no objects, and a message is decoded only once all of it is there.
+A frame is only measured here. An attacker may declare arrays of four billion elements or endless nesting. That costs
+nothing: MessagePack's `skip` builds no objects, and a message is decoded only once all of it is there.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _LENGTH_BYTES = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}
 #: A message of fewer bytes is measured from its start again when more comes: a meter takes 40 KB.
 _SMALL = 4096
 
-#: A read may end this far behind the message that is the largest.
+#: A read may hold this many bytes beyond the end of the largest message.
 _ONE_READ = 2**20
 
 
 class Unframed(Exception):
-    """What came can't be read as this protocol, or is larger than is taken; its connection has to be closed."""
+    """The bytes aren't of this protocol, or the message is too large. The connection has to be closed."""
 
 
 class Framer(Protocol):
@@ -48,7 +48,7 @@ class Messages:
     def __init__(self, most: int) -> None:
         self._most = most
         self._buffer = bytearray()
-        #: Measures a large unfinished message. There is none without one, since its memory never shrinks.
+        #: Measures a large unfinished message. It exists only for such a message, since its memory never shrinks.
         self._meter: Any = None
         #: Where in the meter's stream the unfinished message begins.
         self._start = 0
@@ -77,7 +77,7 @@ class Messages:
             self._meter = None
 
     def rest(self) -> bytes:
-        """Nothing: who was cut off within a message sends it again."""
+        """Nothing, since a sender that was cut off within a message sends it again."""
         return b""
 
     def _measured(self) -> int | None:

@@ -1,4 +1,4 @@
-"""The process: opens the ports, keeps what holds over all connections, and stops in order."""
+"""The process: opens the ports, keeps the limits over all connections, and stops in order."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from metronome.spool.spool import Spool
 
 log = logging.getLogger("metronome.listen")
 
-#: Bytes of unfinished messages over all connections; the largest has to go when it is more.
+#: Most bytes of unfinished messages over all connections. Beyond it, the connection with the largest is closed.
 UNFINISHED_BYTES = 256 * 2**20
 
 #: A frame of more bytes is a large one.
@@ -65,7 +65,7 @@ class Listener:
         self._metrics = metrics
         self._deadlines = deadlines or Deadlines()
         self._unfinished_bytes = unfinished_bytes
-        #: Large chunks go a way of their own: what takes seconds to read keeps no small message waiting.
+        #: Large chunks have a queue of their own, so that small messages don't wait while one is decoded for seconds.
         self._small = Batches(door, retry_s=retry_s)
         self._large = Batches(door, retry_s=retry_s)
         self._committing: list[asyncio.Task[None]] = []
@@ -88,7 +88,7 @@ class Listener:
             await self._open_udp(where.lines_udp, lambda: Datagrams(self._take_datagram))
 
     async def broke(self) -> None:
-        """Wait until it can't go on, which shouldn't be; raises what made it end."""
+        """Wait until an unexpected error ends the process; raises that error."""
         done, _ = await asyncio.wait(self._committing, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
@@ -143,7 +143,7 @@ class Listener:
             self._metrics.connections.labels(dialect, "refused").inc()
             writer.transport.abort()
             return
-        # The kernel finds senders that have gone without a word.
+        # With keep-alive, the kernel finds senders that vanished without closing.
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         connection = Connection(
             dialect,
@@ -209,7 +209,7 @@ class Heartbeats(asyncio.DatagramProtocol):
         self._transport = transport
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
-        # A datagram that pretends to come from another gateway would go to and fro between the two for ever.
+        # A forged datagram that seems to come from another gateway's port would bounce between the two for ever.
         if addr[1] != self._own_port:
             self._transport.sendto(b"\0", addr)
 
@@ -229,7 +229,7 @@ def _cannot_open(address: Address, error: OSError) -> SetupError:
 
 
 def allow_files(connections: int) -> None:
-    """Raise this process's limit of open files as far as it takes and may be."""
+    """Raise this process's limit of open files as far as needed and permitted."""
     wanted = connections + _OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < wanted:

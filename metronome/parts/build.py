@@ -1,11 +1,11 @@
 """Bring a day's part up to date, from nothing or by what is new; and compare it with Elasticsearch.
 
-    current?     the index gave no number since the part was built: nothing is done
-    extend       the documents up to the part's checkpoint are as many as it holds: only later ones are fetched
+    current?     the index has given no sequence number since the part was built: nothing is done
+    extend       the index has as many documents up to the part's checkpoint as the part: only later ones are fetched
     rebuild      on any doubt: another index of that name, a deleted or replaced document, a damaged file
 
-What came later is a further file beside the first. Files of similar size are merged as they gather, from the documents
-in them and without Elasticsearch, so a day has few files and each document is written anew a few times at most.
+Later documents go into a further file beside the first. As files of similar size gather, they are merged without
+Elasticsearch. So a day has few files, and each document is rewritten a few times at most.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ Progress = Callable[[int], None]
 
 
 class Doubt(Exception):
-    """What a part was built from isn't there any more as it was; only a rebuild is sure."""
+    """The documents that a part was built from may have changed. Only a rebuild is sure to be right."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Verdict:
 class Builder:
     """Builds parts of one installation. `client` must be connected without `read`.
 
-    While `may_go_on` says no, a build that is under way waits: intake goes first.
+    While `may_go_on` returns False, a build that is under way waits, since intake has priority.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Builder:
         if part is not None and counters is not None and self._is_current(part, counters, one_file):
             return part
         with self.folder.lock(day, timeout_s=WAIT_S):
-            # Who held the lock may have done it meanwhile.
+            # The process that held the lock may have built the part in the meantime.
             part, counters = self.folder.part(day), index.counters()
             if counters is None:
                 self.folder.drop(day)

@@ -1,4 +1,4 @@
-"""Documents as columns: which columns a property has, and what stands in them.
+"""Turns documents into columns: which columns a property has, and which values they hold.
 
 A property's values are numbers, flags (true and false) or text. The kinds that occur decide its columns:
 
@@ -98,7 +98,7 @@ class Pieces:
         self.values.append(values)
 
     def array(self, kind: str, size: int) -> Array:
-        """All values as one array of the run's size, empty where nothing stands; lists are JSON text."""
+        """All values as one array of the run's size, masked where a row has no value. Lists are JSON text."""
         if self.lists or kind == "text":
             found: Array = np.full(size, None, dtype=object)
         else:
@@ -113,7 +113,7 @@ class Pieces:
 
 
 class Run:
-    """Documents gathered as columns, page by page. Whoever adds to it decides how much it may hold."""
+    """Documents gathered as columns, page by page. The caller decides how many it holds."""
 
     def __init__(self) -> None:
         self.size = 0

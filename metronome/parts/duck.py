@@ -28,7 +28,7 @@ def connection(
         "temp_directory": str(temporary),
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
-        # What is sorted stays so; a scan need not come out as it was written.
+        # Sorted results keep their order in any case. This is about a plain scan, which may come out in any order.
         "preserve_insertion_order": in_order,
         # Arrays of objects are text. To guess their type, DuckDB would look at a thousand and be wrong about the rest.
         "pandas_analyze_sample": 0,
@@ -44,7 +44,7 @@ def connection(
 
 @contextmanager
 def _our_errors() -> Iterator[None]:
-    """What DuckDB raises because of the machine, as ours; the rest would be a mistake of ours and stays what it is."""
+    """Turn DuckDB's errors about the machine into ours. Any other error is a mistake of ours and stays unchanged."""
     try:
         yield
     except duckdb.OutOfMemoryException as error:

@@ -1,4 +1,4 @@
-"""A property of one Parquet file as SQL: its column, or what its documents say where it has none.
+"""A property of one Parquet file as SQL: its column, or if it has none, its values in the documents.
 
 a column of that kind          "props.plan"   "props.plan:text"
 no such property in the file   null
@@ -81,7 +81,7 @@ class Shape:
 
     def condition(self, where: Where, parameters: list[Any]) -> str:
         """A condition as SQL, which is null instead of false where a value is missing."""
-        # Of positive conditions null means no; what stands under `not` has to say so.
+        # For a positive condition, null means no. Under `not`, null must be turned into false first.
         if isinstance(where, conditions.All | conditions.Any):
             word, empty = (" and ", "true") if isinstance(where, conditions.All) else (" or ", "false")
             return f"({word.join(self.condition(one, parameters) for one in where.of) or empty})"

@@ -5,9 +5,10 @@
     parts/2026-11-03/<name>.parquet  a file of the version, never changed once it is named there
     parts/2026-11-03/building/       what isn't a part yet
 
-What `part.json` doesn't name doesn't exist, and it is replaced by rename. So a builder that is killed leaves nothing
-that is read; the next one of the day removes it. A reader opens all files of a version before it reads any, and keeps
-them although their names may go. The time at which `part.json` was last touched is the time of the last reading.
+A file that `part.json` doesn't name doesn't count, and `part.json` is replaced by rename. So nobody reads the files of
+a killed builder, and the next builder of the day removes them. A reader opens all files of a version before it reads
+any. It can read them to the end even if their names are removed. The modification time of `part.json` is the time of
+the last reading.
 """
 
 from __future__ import annotations
@@ -153,23 +154,23 @@ class Folder:
             lock.release()
 
     def building(self, day: date) -> Path:
-        """An empty folder for what isn't a part yet. Whoever asks holds the day's lock."""
+        """An empty folder for files that aren't in a version yet. The caller holds the day's lock."""
         folder = self._folder(day) / "building"
         shutil.rmtree(folder, ignore_errors=True)
         self._make(folder)
         return folder
 
     def take_in(self, day: date, built: Path, events: int, ids_sha256: str) -> File:
-        """Move a finished file from `building` to the day's; it is no part of the version yet."""
+        """Move a finished file from `building` to the day's folder. It isn't in the version yet."""
         file = File(f"{uuid4().hex}.parquet", built.stat().st_size, events, ids_sha256)
         built.rename(self.path(day, file))
         return file
 
     def replace(self, part: Part) -> None:
-        """Make this the day's version, durably, and remove what belongs to none. Whoever calls holds the day's lock."""
+        """Make this the day's version, durably, and remove files of no version. The caller holds the day's lock."""
         folder = self._folder(part.day)
         self._make(folder)
-        # The names of its files come first: a version must not name a file that a power cut took.
+        # The names of the files are synced first, since a version must not name a file that a power cut removed.
         sync_folder(folder)
         replace_file(self._manifest(part.day), msgspec.json.encode(part), durable=True)
         named = {"part.json", *(file.name for file in part.files)}
@@ -179,7 +180,7 @@ class Folder:
         self._make_room(part.day)
 
     def drop(self, day: date) -> None:
-        """Remove the day's part. Whoever calls holds the day's lock."""
+        """Remove the day's part. The caller holds the day's lock."""
         self._manifest(day).unlink(missing_ok=True)
         shutil.rmtree(self._folder(day), ignore_errors=True)
 

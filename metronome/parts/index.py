@@ -1,9 +1,9 @@
 """What Elasticsearch holds of one day: its counters, and its documents page by page, byte for byte.
 
 A shard numbers its operations. Every one up to the *global checkpoint* is on all its copies, and a refresh makes all
-of them visible; what is beyond may still have holes, since bulk requests run beside each other. So a part holds a
-prefix of each shard: the live documents up to a checkpoint. What is new later is a range of numbers, and whether any
-older document was deleted or replaced shows when the prefix is counted again:
+of them visible. Numbers beyond it may still have gaps, since bulk requests run in parallel. So a part holds a prefix of
+each shard: the live documents up to a checkpoint. Later documents are a range of numbers. Counting the prefix again
+shows whether an older document was deleted or replaced:
 
     1. counters        the checkpoint of each shard
     2. refresh         everything up to it can be found now
@@ -33,7 +33,7 @@ from metronome.settings import Settings
 from metronome.store.client import our_errors
 from metronome.store.names import day_of_index, pattern
 
-#: A page is about this large; so much is held twice, as it is read while the next one comes.
+#: A page has about this many bytes. Two are in memory at once: one is read while the next one arrives.
 PAGE_BYTES = 4 * 2**20
 FIRST_PAGE = 500
 MOST_A_PAGE = 5000
@@ -302,6 +302,6 @@ def _numbers(after: int, last: int) -> dict[str, Any]:
 
 
 def _next_size(documents: Documents, size: int) -> int:
-    """As many as fill a page, going by the last one; at most twice as many, since the next may be larger."""
+    """The size of the next page, in documents, by the sizes of the last ones. It at most doubles: they may grow."""
     average = max(64, sum(map(len, documents.sources)) // max(1, len(documents.ids)) + 100)
     return max(10, min(PAGE_BYTES // average, 2 * size, MOST_A_PAGE))

@@ -170,7 +170,7 @@ class _Selection:
     def _rows(self, *, only: int | None = None) -> str:
         """The wanted values of all files as `v0`, `v1`, …, in order."""
         numbers = range(len(self._wanted)) if only is None else [only]
-        # One file is sorted; several are brought in order.
+        # A single file is sorted already. Rows of several files have to be sorted together.
         keys = ', "_subject", "@timestamp", "seq", "received_at", "_id"'
         sort = len(self._files) > 1 and only is None
         selects = []

@@ -1,5 +1,5 @@
-"""Facts of documents that never passed intake: a part's columns hold what a document says itself, and these are derived
-when it is read, by the functions that intake uses. So a better list of robots needs no part built anew.
+"""Facts of documents that never passed intake. A part's columns hold only what a document itself says. The functions
+that intake uses derive the facts when the part is read. So a better list of robots needs no new part.
 """
 
 from __future__ import annotations

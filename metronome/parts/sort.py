@@ -30,7 +30,7 @@ from metronome.parts.index import Documents
 ROW_GROUP = 128 * 1024
 ROW_GROUP_BYTES = 64 * 2**20
 
-#: What is gathered before it goes to DuckDB.
+#: Rows that are gathered before they go to DuckDB.
 RUN_ROWS = 20_000
 RUN_BYTES = 12 * 2**20
 
@@ -116,7 +116,7 @@ class Sorter:
             raise PartsUnavailable(f"{path} was read back with other documents than were written; check the disk")
 
     def _sum(self, table: str) -> Any:
-        """Something of all ids and documents that is the same in any order of them, and hardly of others."""
+        """A checksum over all ids and documents. Their order doesn't change it."""
         query = 'select count(*), sum(hash("_id", "_source")::hugeint)'
         return self._database.execute(f"{query} from {table}").fetchone()
 
@@ -151,7 +151,7 @@ class Sorter:
         return f"coalesce({lists}, case when c{place} is not null then [c{place}] end)"
 
 
-#: What there is where there are no documents.
+#: A table without rows, for a day without documents.
 _NOTHING = (
     '(select null::VARCHAR "_id", null::VARCHAR "_source", null::VARCHAR "_subject", null::BIGINT "@timestamp", '
     'null::BIGINT "received_at", null::BIGINT "seq" limit 0)'
@@ -163,7 +163,7 @@ def ids_sha256(database: duckdb.DuckDBPyConnection, ids: str, events: int) -> st
     digest = hashlib.sha256()
     between = b""
     for low, high in pairwise(_cuts(database, ids, events)):
-        # The text of a slice is made inside DuckDB: a Python object an id would cost more than all the rest.
+        # DuckDB makes the text of a slice. A Python object for each id would cost more than all the rest.
         slice_of = f"select string_agg(id, chr(10) order by id) from ({ids})"
         (text,) = database.execute(f"{slice_of} where id >= $1 and ($2 is null or id < $2)", [low, high]).fetchone()  # type: ignore[misc]
         if text is not None:

@@ -1,4 +1,4 @@
-"""What the columns of a part are read from: a document's values, understood as Elasticsearch understands them."""
+"""Reads a document's values for the columns of a part, in the same way as Elasticsearch reads them."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def first(value: Any) -> Any:
 
 
 def subject_of(event: Event, source: bytes) -> str | None:
-    """Whom an event is of: `distinct_id`, else `session_id`, as text; None of nobody."""
+    """The subject of an event: `distinct_id`, else `session_id`, as text; None if it has neither."""
     for name in ("distinct_id", "session_id"):
         value = event.get(name)
         if type(value) is str:

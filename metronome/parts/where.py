@@ -1,7 +1,7 @@
-"""Which events are wanted: conditions on properties, as values. They hold as the contract of questions says.
+"""Conditions on properties, as values: which events are wanted. Source of their meaning: the query contract.
 
-Text is compared exactly, numbers by number, flags as flags: "3" isn't 3. Of a property with several values one has to
-fit; one without any fits nothing but `Not`.
+Text is compared exactly, numbers as numbers, flags as flags: "3" isn't 3. If a property has several values, one of them
+has to fit. A property without a value fits only `Not`.
 """
 
 from __future__ import annotations

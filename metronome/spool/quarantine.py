@@ -230,7 +230,7 @@ def quarantined(folder: Path) -> int | None:
 
 
 def _look(path: Path, question: str) -> Any:
-    """The first row of an answer; None where there is none, or no file."""
+    """The first row of an answer; None if there is no row or no file."""
     if not path.exists():
         return None
     # The file is opened read-only, so that SQLite doesn't make a removed file again. If no log lies beside the file, it

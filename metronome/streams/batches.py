@@ -1,7 +1,7 @@
-"""The door in for long connections: events of many of them, stamped by the one Intake, on disk with one fsync.
+"""The door in for long connections: one Intake stamps the events of many connections, and one fsync stores them.
 
-An fsync a message would be thousands a second. Events that come within GATHER_S are accepted together in a thread, each
-with its own origin, and written as one row of the spool. `accept` returns once that row is on disk.
+An fsync for each message would mean thousands a second. Events that come within GATHER_S are accepted together in a
+thread, each with its own origin, and written as one row of the spool. `accept` returns once that row is on disk.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from metronome.intake.door import Durable
 
 GATHER_S = 0.02
 
-#: Calls that become one row at most; those beyond are the next.
+#: Most calls that become one row. Further calls go into the next row.
 MAX_CALLS = 2000
 
 
@@ -66,7 +66,7 @@ class Batches:
         self._calls.append(call)
         if self._gathering is None:
             self._gathering = asyncio.create_task(self._gather())
-        # Whoever is cancelled meanwhile doesn't take its events back.
+        # If the caller is cancelled while it waits, its events are still stored.
         return await asyncio.shield(call.result)
 
     async def close(self) -> None:
@@ -103,7 +103,7 @@ def _answer(call: _Call) -> None:
         return
     if call.error is not None:
         call.result.set_exception(call.error)
-        # Whoever was cancelled doesn't ask for it.
+        # A caller that was cancelled doesn't read the exception, so it is read here; else asyncio logs a warning.
         call.result.exception()
     else:
         assert call.receipt is not None

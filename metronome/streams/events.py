@@ -6,7 +6,7 @@ from metronome.streams.stream import Stream
 
 _HEAD = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nConnection: close\r\n"
-    # nginx would gather events otherwise.
+    # Without this header, nginx would buffer events.
     b"X-Accel-Buffering: no\r\n"
 )
 
@@ -41,10 +41,10 @@ class EventStream(Stream):
             self.push(b":\n\n")
 
     def data_received(self, data: bytes) -> None:
-        """A client has nothing to say here; what it says is dropped."""
+        """Drop what the client sends, since nothing is expected from it here."""
 
     def connection_lost(self, error: Exception | None) -> None:
         super().connection_lost(error)
-        # One that has ended waits for this; see `finish`.
+        # After the handler has ended, the connection waits for this; see `finish`.
         if self.task is not None and self._gone is None:
             self.task.cancel()

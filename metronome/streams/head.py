@@ -22,17 +22,17 @@ import orjson
 
 LENGTHS = struct.Struct(">II")
 
-#: A client may send so much before its connection is accepted; a message fits the kernel's buffer with it.
+#: Most bytes that a client may send before its connection is accepted. With them, a message fits the kernel's buffer.
 MAX_REST_BYTES = 16_384
 MAX_MESSAGE_BYTES = 200_000
 
-#: What Linux takes as a Unix socket's path, less some for other systems.
+#: Longest path of a Unix socket that every system takes. Linux takes a few bytes more.
 _MAX_PATH = 100
 
 
 @dataclass(frozen=True)
 class Head:
-    """What a request says before its body. Names of headers are in lower case."""
+    """A request's target and headers. Names of headers are in lower case."""
 
     target: str
     headers: tuple[tuple[str, str], ...]
@@ -48,7 +48,7 @@ class Head:
 
     @cached_property
     def query(self) -> dict[str, str]:
-        """Parameters by name; of one given twice, the last."""
+        """Parameters by name. If one is given twice, the last counts."""
         return dict(parse_qsl(urlsplit(self.target).query, keep_blank_values=True))
 
     def header(self, name: str) -> str:
@@ -72,14 +72,14 @@ def read_message(data: bytes) -> tuple[Head, bytes]:
 
 
 def message_size(data: bytes) -> int:
-    """How long the message is whose first bytes are `data`, at least those of LENGTHS."""
+    """The length of the message that begins with `data`, which must hold at least the bytes of LENGTHS."""
     length, rest = LENGTHS.unpack_from(data)
     return LENGTHS.size + int(length) + int(rest)
 
 
 @contextmanager
 def reachable(path: Path) -> Iterator[str]:
-    """A name for a Unix socket whose path may be longer than the kernel takes one."""
+    """A short name for a Unix socket, whose path may be longer than the kernel accepts."""
     if len(os.fsencode(path)) <= _MAX_PATH:
         yield str(path)
         return

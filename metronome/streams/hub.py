@@ -27,7 +27,7 @@ from metronome.streams.websocket import Socket
 
 log = logging.getLogger("metronome.streams")
 
-#: A worker sends its message at once.
+#: Seconds for which a worker's message is awaited. A worker sends it at once.
 HANDOVER_S = 2.0
 
 _FULL = orjson.dumps(error_body(503, "too_many_streams", "too many live connections are open; try again later"))
@@ -37,7 +37,7 @@ _KINDS: dict[str, type[Stream]] = {"websocket": Socket, "events": EventStream}
 
 @dataclass(frozen=True)
 class Doors:
-    """What a handler is given: the door in, and what it may know of the installation."""
+    """The arguments of a handler: the door in, and the parts of the installation that it may use."""
 
     batches: Batches
     settings: Settings
@@ -52,7 +52,7 @@ class Hub:
         self._limits = limits
         self._handlers = {path: _function(route.handler) for path, route in routes.items()}
         self._streams: set[Stream] = set()
-        #: Under way: connections that are being handed over.
+        #: Tasks of connections that are being handed over.
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -95,7 +95,7 @@ class Hub:
             return
         client.setblocking(False)
         if hasattr(socket, "TCP_USER_TIMEOUT") and client.family != socket.AF_UNIX:
-            # A peer that is gone without a word acknowledges nothing.
+            # A peer that vanished without closing acknowledges nothing, so the kernel ends its connection.
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._limits.idle_s * 1000))
         stream = _KINDS[route.kind](head, early, self._limits)
         full = len(self._streams) >= self._limits.connections

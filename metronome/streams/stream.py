@@ -1,4 +1,4 @@
-"""What all long connections share: how much they may send and hold, and how a dead one is found."""
+"""The common part of all long connections: limits on what they send and hold, and how a dead one is found."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ _OPEN = float("inf")
 
 @dataclass(frozen=True)
 class Limits:
-    """What one connection may take; a connection past a limit is closed, which costs the others nothing."""
+    """Limits of one connection. A connection past a limit is closed, and the others go on."""
 
     #: Open connections of the process; more get 503.
     connections: int = 10_000
     #: Largest message of a websocket; more closes it with 1009.
     message_bytes: int = 65_536
-    #: Messages a second, lasting; twice as many at once. More closes with 1008.
+    #: Messages a second on average, and twice as many at once. More closes the websocket with 1008.
     messages_per_s: float = 100
     #: Messages that wait for their handler before the connection is read no further.
     queued: int = 32
-    #: What waits for a slow reader, in bytes and seconds; more closes the connection.
+    #: Limit of what waits for a slow reader, in bytes and seconds. More closes the connection.
     unsent_bytes: int = 2**20
     slow_s: float = 10
     #: A websocket is pinged after half of this silence, and closed after all of it.
     idle_s: float = 60
-    #: A stream of events says something at least so often.
+    #: A stream of events sends something, if only a comment, at least this often.
     comment_s: float = 15
-    #: A handler has so long to end after its connection has.
+    #: Time for a handler to end after its connection has ended.
     finish_s: float = 20
 
 

@@ -28,10 +28,10 @@ class Socket(Stream):
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
-        #: Connecting until it is accepted; an open one begins with the first frame.
+        #: The protocol's state. `accept` replaces it by one of an open connection, which begins with the first frame.
         self._frames = ServerProtocol()
         self._messages: deque[str | bytes] = deque()
-        #: The message that comes in several frames, so far.
+        #: The frames so far of a message that comes in several frames.
         self._parts: list[bytes] = []
         self._text = True
         self._waiting: asyncio.Future[None] | None = None
@@ -42,7 +42,7 @@ class Socket(Stream):
     # --- For handlers ------------------------------------------------------------------------------------------
 
     async def accept(self) -> None:
-        """Answer the handshake. Raises Closed where it isn't one, after saying so."""
+        """Answer the handshake. If the request isn't one, tell the client so and raise Closed."""
         # No compression is offered: it takes 64 KB a socket, and a small message can become a very large one.
         response = self._frames.accept(Request(self.head.target, Headers(self.head.headers)))
         self._accepted = True

@@ -36,7 +36,7 @@ class Arrived:
     """A request that a thread can serve: all of it is here, or enough to refuse it."""
 
     request: Any
-    #: The head as it came, for whoever takes the connection over.
+    #: The bytes of the head, for a process that takes the connection over.
     head: bytes
     body: bytes
     #: False for a body over the limit; the rest of it is still to come.

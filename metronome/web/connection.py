@@ -65,9 +65,9 @@ class Connection:
         self.asked = 0
         self._drained = 0
         self._sent = 0
-        #: When the present state began: waiting, a request's first byte, an answer's first unsent byte, the closing.
+        #: Start of the present state: of waiting, a request's first byte, an answer's first unsent byte, or of closing.
         self.since = time.monotonic()
-        #: Bytes of the worker's room for unfinished requests, and for those at work, that this one takes up.
+        #: Bytes that this connection takes of the worker's room for unfinished requests and those being served.
         self.counted = 0
         self.borrowed = 0
 
@@ -162,7 +162,7 @@ class Connection:
 
 
 class Outgoing:
-    """What gunicorn's Response writes to in a socket's place: the answer, gathered so that it goes out in one piece."""
+    """Stands in for a socket: gunicorn's Response writes to it. It gathers the answer, which is sent in one piece."""
 
     def __init__(self, connection: Connection, slow_s: float) -> None:
         self._connection = connection
@@ -183,5 +183,5 @@ class Outgoing:
         return len(data)
 
 
-#: Whoever can take a connection over; True if it did.
+#: A function that may take a connection over; returns True if it did.
 Taker = Callable[[Connection, Arrived], bool]

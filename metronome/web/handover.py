@@ -1,7 +1,7 @@
 """Connections that stay open for long go to the streams process: by SCM_RIGHTS, on a Unix socket in METRONOME_HOME.
 
-The worker has read the head; the other process gets that, what came after it, and the file descriptor. Nothing here
-waits: where the other process is away or doesn't keep up, the client gets a 503 and tries again.
+The worker has read the head. The other process gets the head, the bytes that came after it, and the file descriptor.
+Nothing here waits: if the other process is away or doesn't keep up, the client gets a 503 and tries again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from metronome.web.hosts import host_check
 from metronome.web.refusals import Refusal, answer, reply
 from metronome.wire.access import Gate
 
-#: Gives the head with the client's address, key and app; raises BadKey and its like where the stream is refused.
+#: Gives the head with the client's address, key and app; raises BadKey or a similar error if the stream is refused.
 Authorise = Callable[[Head, Route], Head]
 
 _AWAY: Refusal = (503, "streams_unavailable", "live connections can't be served just now; try again soon")

@@ -1,7 +1,7 @@
 """The description of the HTTP interface, put together from what dialects and rooms say of their routes.
 
-No dialect is known here by name. The scope of an operation is the mark of the view that serves it, so the description
-can't say another than the one that is asked for.
+No dialect is known here by name. The scope of an operation is read from the mark of the view that serves it, so the
+description always names the scope that is checked.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _with_scopes(
 
 
 def scope_of(app: Flask, method: str, path: str) -> str:
-    """The scope that the view asks for which serves this request."""
+    """The scope of the view that serves this request."""
     try:
         endpoint, _ = app.url_map.bind("localhost").match(path, method=method.upper())
     except HTTPException as error:

@@ -202,7 +202,7 @@ class Gate:
 
 
 def serves_all(settings: Settings, keyring: Keyring) -> bool:
-    """Whether requests need no key: METRONOME_OPEN says so, or only this machine has access and no key was ever made."""
+    """Whether requests need no key: METRONOME_OPEN says so, or only this machine has access and no key was made yet."""
     if settings.open:
         return settings.open == "yes"
     return _is_private(settings.bind) and not keyring.has_keys

@@ -73,7 +73,7 @@ def blueprint(doors: Doors) -> Blueprint:
 
     for kind in SCHEMAS:
         routes.add_url_rule(f"/query/{kind}", kind, query, methods=["GET", "POST"], defaults={"kind": kind})
-    # A kind that there isn't gets an answer that says which there are.
+    # An unknown kind gets an answer that lists the known ones.
     routes.add_url_rule("/query/<kind>", "unknown", query, methods=["GET", "POST"])
     return routes
 
@@ -165,7 +165,7 @@ def _meta(shared: Common, asked: Mapping[str, Any], answers: list[Answer], took_
 
 
 def _signing_key(doors: Doors) -> bytes:
-    """Of all workers of an installation the same, and known to nobody who can't ask Elasticsearch anyway."""
+    """The key that signs cursors. All workers have the same; only somebody with access to Elasticsearch can know it."""
     settings = doors.settings
     known = (
         settings.index_prefix,

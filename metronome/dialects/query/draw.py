@@ -1,6 +1,6 @@
 """A trend, answered: figures by bucket and group, from as few calls of the door as it takes.
 
-1. the groups     the largest by total of the first series; what the others have is asked as one condition
+1. the groups     those with the largest totals of the first series; one condition covers all other groups
 2. the figures    one call for all series, buckets, totals, named groups and the rest
 3. the formula    on every bucket and on the totals, never on a mean of buckets
 """
@@ -72,7 +72,7 @@ class Drawing:
     common: Common
     ask: Ask
     answers: list[Answer] = field(default_factory=list)
-    #: Lines that an earlier range of the same trend had: a later one has the same.
+    #: Lines that an earlier range of the same trend had. A later range shows the same lines.
     kept: set[str] | None = None
 
     def result(self) -> dict[str, Any]:
@@ -132,7 +132,7 @@ class Drawing:
     def _lines(
         self, shown: list[Any], group: Group, columns: list[list[Figures]], starts: list[datetime], *, keep: bool
     ) -> list[dict[str, Any]]:
-        """The series of one group; none of what the other groups or events without the field don't have."""
+        """The series of one group. Without `keep`, a group whose figures are all zero or null has none."""
         trend = self.trend
         values = []
         for series, (total, *buckets) in zip(trend.series, columns, strict=True):
@@ -200,7 +200,7 @@ def of_nothing(series: Series) -> Value:
 
 
 def others_than(by: Sequence[str], groups: Sequence[Group]) -> Condition:
-    """Events that are in a group beside these, whether or not they are in one of these as well."""
+    """Matches events that are in a group other than these, even if they are also in one of these."""
     first = list(dict.fromkeys(group[0] for group in groups))
     beside: Condition = Outside(by[0], tuple(value[1] for value in first if value is not None))
     if len(by) == 1:

@@ -1,10 +1,10 @@
-"""Formulas over series, such as `(A - B) / C`: parsed to a tree, which is all that is ever run.
+"""Formulas over series, such as `(A - B) / C`. They are parsed to a tree, and only the tree is evaluated.
 
     sum     = product (("+" | "-") product)*
     product = unary (("*" | "/") unary)*
     unary   = "-" unary | number | name | "(" sum ")"
 
-A division by zero, and whatever is made of null, is null. Source: semantics, section 8.
+A division by zero is null, and so is any result computed from null. Source: semantics, section 8.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ def events(asked: Mapping[str, Any], common: Common, ask: Ask, key: bytes) -> Re
 
 
 def _mark(asked: Mapping[str, Any]) -> str:
-    """What tells one question from another."""
+    """A text that differs between different questions."""
     return hashlib.blake2b(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS), digest_size=9).hexdigest()
 
 

@@ -19,7 +19,7 @@ _TYPES = {
     "ndjson": "application/x-ndjson",
 }
 
-#: Of what changes with each asking: it isn't part of what an ETag says.
+#: Keys that change with every request. The ETag leaves them out.
 _MOVING = ("took_ms", "watermark", "to")
 
 
@@ -36,7 +36,7 @@ def format_of(request: Request) -> str:
 
 
 def reply(request: Request, kind: str, asked: Mapping[str, Any], body: Mapping[str, Any]) -> Response:
-    """The answer in the format that was asked for; 304 to who holds the same."""
+    """The answer in the requested format; 304 if the client holds the same answer."""
     wanted = format_of(request)
     result: Mapping[str, Any] = body["result"]
     if wanted == "json":

@@ -113,7 +113,7 @@ def to_questions(item: str, wanted: dict[str, Any]) -> dict[str, Question]:
 
 
 def from_answers(questions: dict[str, Question], answers: list[Answer], wanted: dict[str, Any]) -> dict[str, Any]:
-    """The tock's body: a map a block."""
+    """The tock's body. Each block of it is a map."""
     body: dict[str, Any] = {}
     left_out: dict[str, int] = {}
     for (name, question), answer in zip(questions.items(), answers, strict=True):
@@ -129,13 +129,13 @@ def from_answers(questions: dict[str, Question], answers: list[Answer], wanted: 
                 rows = dict(list(rows.items())[:limit])
             body[name] = rows
     if left_out:
-        # A limit was asked for; what it cut is said, so that nobody adds up the rest by mistake.
+        # The request asked for a limit. The body says how much the limit cut, so that nobody takes the rest as a total.
         body["left_out"] = left_out
     return body
 
 
 def _folded(block: str, answer: Answer, referers: str) -> dict[str, int]:
-    """Rows that are one to the reader: formats by their lower case, referers by host if asked."""
+    """Join rows that are one for the reader: formats that differ only in case, and referers of one host if asked."""
     folded: dict[str, int] = {}
     for row in answer.rows:
         key = str(row.key[0])
@@ -166,7 +166,7 @@ def add_routes(routes: Blueprint, doors: Doors) -> None:
         questions = to_questions(item, wanted)
         answers = doors.ask(*questions.values())
         empty = all(answer.empty for answer in answers)
-        # Zeros for a quiet week of an item that there is, empty maps for one that there isn't.
+        # A known item without events in this period gets zeros; an unknown item gets empty maps.
         if empty and (wanted["strict"] or _has_range(questions)) and not doors.ask(Known(Item(item)))[0]:
             if wanted["strict"]:
                 raise NotFound(f"no event of item {item[:100]!r} was ever counted")

@@ -58,7 +58,7 @@ class RejectionSchema(Schema):
 
 
 class ReceiptSchema(Schema):
-    """What became of the events. All that isn't rejected is on disk.
+    """The outcome for the events. Every event that isn't rejected is on disk.
 
     The answer to a batch is under 3 KB: it has the first rows of each list, and the totals. `?receipt=full` has all.
     """
@@ -129,12 +129,12 @@ def add_routes(routes: Blueprint, doors: Doors) -> None:
 
 
 def _headers(request: Request) -> dict[str, str]:
-    """Of the request's headers those that `/tock` needs; the others are nobody's business."""
+    """The request's headers that `/tock` needs. The others are never stored."""
     return {name: value for name in ("accept", "referer") if (value := request.headers.get(name))}
 
 
 def _visitor_agent(request: Request) -> str | None:
-    """The request's agent where a browser sent the tick itself; a backend's HTTP library isn't the visitor."""
+    """The request's agent if a browser sent the tick itself. A backend's HTTP library isn't the visitor."""
     if "Origin" in request.headers or "Sec-Fetch-Site" in request.headers:
         return request.headers.get("User-Agent")
     return None
