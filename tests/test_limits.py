@@ -84,6 +84,7 @@ def test_the_limits_are_those_of_the_settings_and_each_names_its_own(gateway: Ga
     assert {row["name"]: row["value"] for row in rows} == {
         "rate": "1000/hour",
         "address": 8190,
+        "address of /v1": 66_560,
         "body": 40_000,
         "inflation": 100,
         "batch": 7,

@@ -104,6 +104,9 @@ FIELDS: tuple[Field, ...] = (
         "What intake did: `clamped`, `renamed_keys`, `mixed_array`, `withheld`.",
         owned=True,
     ),
+    Field("linked_id", "keyword", "Another id of the person of `distinct_id`, in `$identify`, `$alias`, `$merge`."),
+    Field("reverses", "keyword", "`_id` of the link that `$unmerge` takes back."),
+    Field("merged_by", "keyword", "Key with which people were merged or unmerged.", owned=True, dialect="people"),
 )
 
 #: Names that no client can set, whichever dialect it speaks: what the gateway says of an event can be trusted.

@@ -94,6 +94,7 @@ class Intake:
         echo: bool = False,
         flat: bool = False,
         addresses: bool = True,
+        whole: bool = False,
     ) -> Receipt:
         """Take events in; return once every accepted one is safely on disk.
 
@@ -105,6 +106,8 @@ class Intake:
         object in a flat event would be stored with its names unsettled, private ones too. In the same way,
         `addresses=False` says that no text of theirs is an IP address (`Posted.addresses`), so that none is looked for.
 
+        `whole` takes all events or none: if one is refused, the receipt names it, and nothing is stored or kept.
+
         Raises TooLarge before anything is looked at, and SpoolFull or SpoolUnavailable before anything is promised.
         After the spool has the events nothing is raised.
         """
@@ -114,7 +117,9 @@ class Intake:
             raise TooLarge(f"{len(events)} events in one request; send at most {limit} (METRONOME_MAX_BATCH_EVENTS)")
         came = self._arrival(origin)
         taken = self._taken(events, origin, came, echo, flat, addresses)
-        if taken.clamped:
+        if whole and taken.refused:
+            taken.give_back()
+        elif taken.clamped:
             self._settle_clamped(taken, came)
         receipt, took_s = taken.receipt, 0.0
         if taken.parts:
@@ -122,7 +127,7 @@ class Intake:
             self._spool.append(b"".join(taken.parts), receipt.accepted)
             took_s = time.perf_counter() - started
         try:
-            if taken.refused:
+            if taken.refused and not whole:
                 self._set_aside(receipt, taken.refused, untold=origin.untold)
             self._count(receipt, origin.dialect, took_s)
         except Exception:  # the events are on disk: whoever sent them must not send them again
@@ -306,6 +311,11 @@ class _Taken:
     def refuse(self, position: int, posted: Any, why: Unacceptable) -> None:
         self.receipt.refuse(position, posted, why)
         self.refused.append((posted, why))
+
+    def give_back(self) -> None:
+        """Take nothing: the receipt keeps what was refused."""
+        self.parts.clear()
+        self.receipt.accepted = self.receipt.duplicate = 0
 
 
 def _prefix(app: str) -> str:

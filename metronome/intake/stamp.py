@@ -25,6 +25,7 @@ import orjson
 
 from metronome.event.facts import Derivation, derivations
 from metronome.event.fields import AGENT_NAMES, ITEM_NAMES, TIME_NAMES, Event
+from metronome.event.identity import LINKED, LINKS, problem_of
 from metronome.event.privacy import Privacy
 from metronome.intake.origin import Origin
 from metronome.intake.settle import RENAMED, Unacceptable
@@ -160,6 +161,14 @@ def _check_person(event: Event) -> None:
         raise Unacceptable(f"at most {MAX_DISTINCT_ID} characters", "distinct_id")
 
 
+def _check_link(event: Event) -> None:
+    """A link of a person to an id that stands for nobody would make one person of many."""
+    for name in (LINKED, "distinct_id"):
+        problem = problem_of(event.get(name))
+        if problem and event.get("event") in LINKS:
+            raise Unacceptable(problem, name)
+
+
 def _drop_agent(event: Event) -> None:
     del event[_AGENT]
 
@@ -170,7 +179,11 @@ def _drop_version(event: Event) -> None:
 
 Step = Callable[[Event], None]
 
-_CHECKS: dict[str, Step] = {**{name: _check_item(name) for name in ITEM_NAMES}, "distinct_id": _check_person}
+_CHECKS: dict[str, Step] = {
+    **{name: _check_item(name) for name in ITEM_NAMES},
+    "distinct_id": _check_person,
+    LINKED: _check_link,
+}
 _DROPS: dict[str, Step] = {_AGENT: _drop_agent, "@version": _drop_version}
 
 

@@ -11,14 +11,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from gunicorn.http.body import ChunkedReader, LengthReader
-from gunicorn.http.errors import LimitRequestHeaders, NoMoreData
+from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, NoMoreData
 from gunicorn.http.message import Request
 from gunicorn.http.unreader import IterUnreader
 
 from metronome.errors import BadPayload
 
-#: Largest request head, in bytes.
+#: Largest request head, in bytes, without its first line.
 MAX_HEAD_BYTES = 65_536
+
+#: Longest request line. An id of 512 bytes is 1,536 when percent-encoded; the rest is for query parameters.
+MAX_REQUEST_LINE = 8190
+
+#: Longest request line where events are in the address: an address of 64 KiB, method and version.
+MAX_EVENTS_LINE = 65 * 1024
+
+#: Requests whose address holds events, and whose senders read answers as plain text (dialects/openmetrics).
+_EVENTS_IN_ADDRESS = re.compile(rb"[A-Z]+ (?:[A-Za-z]+://[^/?# ]*)?/v1/")
 
 #: Longest line that says a chunk's size, extensions included, in bytes.
 MAX_SIZE_LINE = 4096
@@ -61,6 +70,8 @@ class Arriving:
         self._chunks: Chunks | None = None
         #: Bytes of the buffer in which no end of the head was found.
         self._looked = 0
+        #: Whether refusals of this request are plain text.
+        self.plain = False
         #: Whether the client waits for `100 Continue` before it sends the body.
         self.awaits_continue = False
 
@@ -103,10 +114,11 @@ class Arriving:
             raise BadPayload(_CUT)
 
     def _read_head(self) -> bool:
+        line = self._line_bytes()
         end = self.buffer.find(b"\r\n\r\n", max(0, self._looked - 3))
         if end < 0:
             self._looked = len(self.buffer)
-            if self._looked > MAX_HEAD_BYTES or _BARE_LF.search(self.buffer):
+            if self._looked > line + MAX_HEAD_BYTES or _BARE_LF.search(self.buffer):
                 self._parse(bytes(self.buffer))  # raises the error that says what is wrong
                 raise LimitRequestHeaders("max buffer headers")
             return False
@@ -120,6 +132,16 @@ class Arriving:
             self._length = reader.length
         self.awaits_continue = any(name == "EXPECT" for name, _ in self._request.headers)
         return True
+
+    def _line_bytes(self) -> int:
+        """Bytes of the request line as far as it is here. Raises LimitRequestLine."""
+        end = self.buffer.find(b"\r\n", 0, MAX_EVENTS_LINE + 2)
+        length = end if end >= 0 else len(self.buffer)
+        self.plain = _EVENTS_IN_ADDRESS.match(self.buffer) is not None
+        most = MAX_EVENTS_LINE if self.plain else MAX_REQUEST_LINE
+        if length > most:
+            raise LimitRequestLine(length, most)
+        return length
 
     def _parse(self, head: bytes) -> Any:
         self._number += 1

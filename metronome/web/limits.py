@@ -9,8 +9,8 @@ from flask import Blueprint, Response
 from metronome.intake.ids import MAX_INSERT_ID
 from metronome.intake.stamp import MAX_DISTINCT_ID, MAX_ITEM_BYTES
 from metronome.settings import Settings
+from metronome.web.arriving import MAX_EVENTS_LINE, MAX_REQUEST_LINE
 from metronome.web.openapi import Chapter, plain
-from metronome.web.refusals import MAX_REQUEST_LINE
 from metronome.wire.access import needs
 from metronome.wire.request import json_answer
 
@@ -38,6 +38,7 @@ def limits(settings: Settings) -> list[Limit]:
     return [
         Limit("rate", settings.rate_limit or None, "posts a client address and host", "METRONOME_RATE_LIMIT", "429"),
         Limit("address", MAX_REQUEST_LINE, "bytes", None, "414"),
+        Limit("address of /v1", MAX_EVENTS_LINE, "bytes", None, "414, nothing is stored"),
         Limit("body", settings.max_body_bytes, "bytes after inflation", "METRONOME_MAX_BODY_BYTES", "413"),
         Limit("inflation", settings.max_inflation, "times its size", "METRONOME_MAX_INFLATION", "413"),
         Limit("batch", settings.max_batch_events, "events", "METRONOME_MAX_BATCH_EVENTS", "413"),

@@ -21,7 +21,6 @@ from metronome.store.address import Address
 from metronome.store.client import connect
 from metronome.streams.routes import ROUTES
 from metronome.web.handover import Handover, as_any_request
-from metronome.web.refusals import MAX_REQUEST_LINE
 from metronome.wire.access import check_start
 
 log = logging.getLogger("metronome.web")
@@ -44,7 +43,8 @@ class Server(BaseApplication):
             "worker_class": "metronome.web.worker.Worker",
             "graceful_timeout": 20,
             "timeout": 60,
-            "limit_request_line": MAX_REQUEST_LINE,
+            # `Arriving` bounds the line, and by path: gunicorn knows nothing between 8190 bytes and no limit.
+            "limit_request_line": 0,
             "proc_name": "metronome",
             "worker_tmp_dir": None,
             "accesslog": None,

@@ -234,7 +234,7 @@ class Worker(base.Worker):
     def _say_no(self, connection: Connection, refused: Refusal, *, retry_after_s: int | None = None) -> None:
         self.wsgi.extensions["metrics"].requests.labels("none", str(refused[0])).inc()
         connection.answered(close=True)
-        connection.send(answer(refused, retry_after_s=retry_after_s))
+        connection.send(answer(refused, retry_after_s=retry_after_s, plain=connection.arriving.plain))
 
     def _count(self, connection: Connection) -> None:
         size = connection.arriving.size

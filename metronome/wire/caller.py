@@ -49,6 +49,13 @@ def origin_of(request: Request) -> str:
     return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
 
 
+def visitor_agent(request: Request) -> str | None:
+    """The request's agent where a browser sent the events itself; a backend's HTTP library isn't the visitor."""
+    if "Origin" in request.headers or "Sec-Fetch-Site" in request.headers:
+        return request.headers.get("User-Agent")
+    return None
+
+
 def client_address(request: Request, trusted: tuple[Network, ...]) -> str:
     """The client's address: the right-most hop that isn't one of our proxies (`trusted`)."""
     address = request.remote_addr or ""

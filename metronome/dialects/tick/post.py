@@ -13,7 +13,7 @@ from metronome.errors import NothingAccepted, error_body
 from metronome.event.fields import ITEM_NAMES
 from metronome.intake import Receipt
 from metronome.wire.access import needs, origin
-from metronome.wire.caller import PARAMETER
+from metronome.wire.caller import PARAMETER, visitor_agent
 from metronome.wire.events import Posted, from_pairs
 from metronome.wire.request import json_answer, let_pages_call
 from metronome.wire.request import posted as read_posted
@@ -121,7 +121,7 @@ def add_routes(routes: Blueprint, doors: Doors) -> None:
         given.pop(PARAMETER, None)
         headers = {} if posted.batch else _headers(request)
         posted = to_events(posted, given, headers)
-        agent = None if posted.batch else _visitor_agent(request)
+        agent = None if posted.batch else visitor_agent(request)
         receipt = doors.intake.accept(
             posted.events, origin(NAME, agent), echo=echo, flat=posted.flat, addresses=posted.addresses
         )
@@ -131,13 +131,6 @@ def add_routes(routes: Blueprint, doors: Doors) -> None:
 def _headers(request: Request) -> dict[str, str]:
     """The request's headers that `/tock` needs. The others are never stored."""
     return {name: value for name in ("accept", "referer") if (value := request.headers.get(name))}
-
-
-def _visitor_agent(request: Request) -> str | None:
-    """The request's agent if a browser sent the tick itself. A backend's HTTP library isn't the visitor."""
-    if "Origin" in request.headers or "Sec-Fetch-Site" in request.headers:
-        return request.headers.get("User-Agent")
-    return None
 
 
 def _answer(receipt: Receipt, batch: bool, *, echo: bool, full: bool) -> Response:
