@@ -16,6 +16,7 @@ from werkzeug.routing import BaseConverter
 
 from metronome.intake import Intake
 from metronome.metrics import Metrics
+from metronome.people import People
 from metronome.query import Ask
 from metronome.settings import Settings
 
@@ -25,13 +26,14 @@ Paths = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Doors:
-    """The arguments of a dialect: the door in, the door out, and the parts of the installation that it may use."""
+    """The arguments of a dialect: the doors in and out, who is whom, and the parts of the installation it may use."""
 
     intake: Intake
     ask: Ask
     settings: Settings
     metrics: Metrics
     clock: Callable[[], datetime]
+    people: People
 
 
 @dataclass(frozen=True)

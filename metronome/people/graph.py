@@ -145,13 +145,15 @@ class Graph:
         links = (self._named(link) for link in self._links(self._root(number)))
         return fold(link for link in links if at is None or link.at <= at)
 
+    def links_of(self, name: str) -> list[Link[str]]:
+        """All links that are connected with the id, in order."""
+        number = self._numbers.get(name)
+        links = self._links(self._root(number)) if number is not None else ()
+        return sorted(map(self._named, links), key=lambda link: (link.at, link.id))
+
     def find_link(self, name: str, link_id: str) -> Link[str] | None:
         """The link with this `_id`, among those connected with the id."""
-        number = self._numbers.get(name)
-        for link in self._links(self._root(number)) if number is not None else ():
-            if link.id == link_id:
-                return self._named(link)
-        return None
+        return next((link for link in self.links_of(name) if link.id == link_id), None)
 
     def _named(self, link: Link[int]) -> Link[str]:
         source, target = self._names[link.source], self._names[link.target]

@@ -14,12 +14,13 @@ from flask import Flask, Response, g, request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 
-from metronome.dialects import Dialect, Doors, openmetrics, query, tick
+from metronome.dialects import Dialect, Doors, openmetrics, people, query, tick
 from metronome.errors import BadPayload, MetronomeError, SetupError, error_body
 from metronome.intake import Intake
 from metronome.keyring import Keyring
 from metronome.logs import Sparing
 from metronome.metrics import Metrics
+from metronome.people import People
 from metronome.query import Ask, of_app, open_door
 from metronome.settings import Settings
 from metronome.spool.spool import Spool
@@ -31,7 +32,7 @@ from metronome.wire.request import error_answer, json_answer
 log = logging.getLogger("metronome.web")
 
 #: Every front door. To add one, write its room and name its description here.
-DIALECTS: tuple[Dialect, ...] = (tick.DIALECT, query.DIALECT, openmetrics.DIALECT)
+DIALECTS: tuple[Dialect, ...] = (tick.DIALECT, query.DIALECT, openmetrics.DIALECT, people.DIALECT)
 
 
 @dataclass
@@ -61,7 +62,8 @@ def create_app(
     metrics = metrics or Metrics()
     ask = _for_keys(open_door(opened.client, settings, clock))
     intake = Intake(settings, opened.spool, metrics, folder=settings.spool_dir, clock=clock)
-    doors = Doors(intake, ask, settings, metrics, clock)
+    app.extensions["people"] = People(settings, opened.client)
+    doors = Doors(intake, ask, settings, metrics, clock, app.extensions["people"])
     _answer_errors(app)
     _count_requests(app, metrics)
     hosts.guard(app, settings)

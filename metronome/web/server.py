@@ -70,6 +70,7 @@ class Server(BaseApplication):
         app.extensions["metronome"] = opened
         app.extensions["metrics"] = metrics
         app.extensions["keyring"].start()
+        app.extensions["people"].start()
         authorise = as_any_request(settings, app.extensions["gate"])
         app.extensions["handover"] = Handover(settings.streams_socket, ROUTES, metrics, authorise)
         process.after_start()
@@ -81,6 +82,7 @@ def _worker_exit(server: Any, worker: Any) -> None:
     extensions = getattr(getattr(worker, "wsgi", None), "extensions", {})
     if "metronome" in extensions:
         extensions["keyring"].stop()
+        extensions["people"].stop()
         extensions["gate"].rates.close()
         # The order matters: the next owner of the spool's slot goes on counting from the published metrics.
         extensions["metrics"].close()

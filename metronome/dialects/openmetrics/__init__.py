@@ -22,6 +22,7 @@ from metronome.dialects.openmetrics.read import posted_object
 from metronome.errors import BadPayload
 from metronome.event.fields import Event
 from metronome.intake import NO_HORIZON, Origin
+from metronome.people.fold import ALREADY_IDENTIFIED
 from metronome.wire.access import needs, origin
 from metronome.wire.caller import visitor_agent
 from metronome.wire.request import let_pages_call
@@ -65,8 +66,23 @@ def _add_route(routes: Blueprint, doors: Doors, name: str, to_events: Translate)
     def take() -> Response:
         given = posted_object(request, doors.settings)
         session = translate.session_of(given)
-        _accept(doors, to_events(session, given or {}))
+        events = to_events(session, given or {})
+        if to_events is translate.set_user_id:
+            return _identify(doors, session, events)
+        _accept(doors, events)
         return _text("ok")
+
+
+def _identify(doors: Doors, session: str, events: list[Event]) -> Response:
+    """The users aren't merged if the session is another's already. That is said by a header, never by another body."""
+    user = str(events[0]["distinct_id"])
+    answer = _text("ok")
+    if doors.people.already_identified(session, user):
+        answer.headers["Metronome-Warning"] = ALREADY_IDENTIFIED
+        answer.headers["Access-Control-Expose-Headers"] = "Metronome-Warning"
+    _accept(doors, events)
+    doors.people.note(session, user)
+    return answer
 
 
 def _accept(doors: Doors, events: list[Event]) -> None:
