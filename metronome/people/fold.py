@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
-from metronome.event.identity import ALIAS, IDENTIFY, MERGE, UNMERGE
+from metronome.event.identity import ALIAS, IDENTIFY, UNMERGE
 
 #: Most ids of one person.
 MAX_CLUSTER = 500
@@ -125,16 +125,3 @@ def _cluster(name: Id, found: Folded[Id]) -> Cluster[Id]:
     if cluster is None:
         cluster = found.clusters[name] = Cluster(name, [name])
     return cluster
-
-
-__all__ = [
-    "ALIAS",
-    "ALREADY_IDENTIFIED",
-    "IDENTIFY",
-    "MAX_CLUSTER",
-    "MERGE",
-    "TOO_MANY_IDS",
-    "Cluster",
-    "Folded",
-    "Link",
-]

@@ -132,7 +132,7 @@ class People:
         said = self._notes.user_of(session)
         with self._lock:
             if said is None:
-                owner = self._graph.owner(session, to_ms(from_ms(time.time() * 1000)))
+                owner = self._graph.owner(session, int(time.time() * 1000))
                 cluster = self._graph.component(owner).clusters.get(owner)
                 if cluster is None or cluster.user is None:
                     return False
@@ -201,15 +201,20 @@ class People:
                     index=self._pattern, size=_PAGE, allow_partial_search_results=False, **asked
                 )
             hits = answer["hits"]["hits"]
-            yield from (_change(hit, folded) for hit in hits)
+            yield from (change for hit in hits if (change := _change(hit, folded)) is not None)
             if len(hits) < _PAGE:
                 return
             asked["search_after"] = hits[-1]["sort"]
 
 
-def _change(hit: dict[str, Any], folded: Folded[str]) -> Change:
+def _change(hit: dict[str, Any], folded: Folded[str]) -> Change | None:
+    """The change that a `$set` event makes; None where a shipper has written it without a time."""
     event = hit["_source"]
     received = str(event.get("received_at", ""))
+    try:
+        at = to_ms(read_time(event.get("@timestamp")))
+    except ValueError:
+        return None
     owner = str(event.get("distinct_id") or event.get("session_id"))
     if not event.get("distinct_id") and owner in folded.moved:
         received_ms = to_ms(read_time(received)) if received else 0
@@ -218,7 +223,7 @@ def _change(hit: dict[str, Any], folded: Folded[str]) -> Change:
     seq = event.get("seq")
     return Change(
         owner,
-        to_ms(read_time(event["@timestamp"])),
+        at,
         float(seq) if isinstance(seq, int | float) else -1.0,
         received,
         hit["_id"],

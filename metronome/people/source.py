@@ -1,11 +1,11 @@
 """Links out of Elasticsearch: what is new since the last look, index by index.
 
 One search, which Elasticsearch answers from its request cache where nothing has changed, gives for each index how many
-links it holds and the highest of their sequence numbers. From an index where either differs the newer numbers are read.
-A refresh may show a number before its predecessor, so the last thousand are read again; and if the number of links
-isn't what the index says after that, something older came or went, and all links of that index are read.
+links it holds, and the highest and the sum of their sequence numbers. Where that differs, each shard's newer numbers
+are read, since each counts by itself. A refresh may show a number before its predecessor, so the last thousand are read
+again. If a shard holds another number of links after that, something older came or went, and all of it is read.
 
-Links of an index that is gone (archived, say) stay.
+Links of an index that is gone (archived, say), or of one that holds none any more, stay until the process ends.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from elasticsearch import Elasticsearch
@@ -36,9 +35,18 @@ _FIELDS = ["event", "distinct_id", LINKED, REVERSES, BY, "session_id", "dialect"
 _IS_LINK = {"terms": {"event": list(LINKS)}}
 
 
+@dataclass(frozen=True)
+class _Counts:
+    """Links of an index or shard, and their sequence numbers."""
+
+    count: int
+    highest: int
+    total: float
+
+
 @dataclass
 class _Known:
-    """An index as it was read last: `day` is its number in the graph, `recent` are its links above the overlap."""
+    """A shard as it was read last: `day` is its number in the graph, `recent` are its links above the overlap."""
 
     day: int
     count: int = 0
@@ -54,46 +62,59 @@ class LinkSource:
         self._pattern = pattern(settings)
         self._graph = graph
         self._lock = lock
-        self._known: dict[str, _Known] = {}
+        self._indices: dict[str, _Counts] = {}
+        #: By index, and number of the shard.
+        self._known: dict[tuple[str, int], _Known] = {}
 
     def refresh(self) -> bool:
         """Take in what has changed; says whether anything has. Raises StoreUnavailable and the like."""
-        changed = False
-        for index, count, highest in self._counts():
-            known = self._known.setdefault(index, _Known(len(self._known)))
-            if (known.count, known.highest) != (count, highest):
-                changed = True
-                self._take(index, known, count, highest)
+        changed = {index: counts for index, counts in self._counts() if self._indices.get(index) != counts}
+        for index, counts in changed.items():
+            for shard in range(self._shards(index)):
+                self._take(index, shard)
+            self._indices[index] = counts
         if changed:
             with self._lock:
                 self._graph.settle()
-        return changed
+        return bool(changed)
 
-    def _counts(self) -> Iterator[tuple[str, int, int]]:
-        per_index = {"terms": {"field": "_index", "size": 10_000}, "aggs": {"highest": {"max": {"field": "_seq_no"}}}}
-        answer = self._search(
-            self._pattern, size=0, query=_IS_LINK, aggs={"indices": per_index}, track_total_hits=False
-        )
+    def _counts(self, index: str | None = None, shard: int | None = None) -> Iterator[tuple[str, _Counts]]:
+        numbers = {how: {how: {"field": "_seq_no"}} for how in ("max", "sum")}
+        per_index = {"terms": {"field": "_index", "size": 10_000}, "aggs": numbers}
+        asked = {"size": 0, "query": _IS_LINK, "aggs": {"indices": per_index}, "track_total_hits": False}
+        answer = self._search(index or self._pattern, shard, **asked)
         for bucket in answer.get("aggregations", {}).get("indices", {}).get("buckets", []):
-            yield bucket["key"], bucket["doc_count"], int(bucket["highest"]["value"])
+            yield bucket["key"], _Counts(bucket["doc_count"], int(bucket["max"]["value"]), bucket["sum"]["value"])
 
-    def _take(self, index: str, known: _Known, count: int, highest: int) -> None:
+    def _shards(self, index: str) -> int:
+        with our_errors():
+            found = self._client.indices.get_settings(index=index, name="index.number_of_shards", flat_settings=True)
+        return int(found[index]["settings"]["index.number_of_shards"]) if index in found else 0
+
+    def _take(self, index: str, shard: int) -> None:
+        known = self._known.setdefault((index, shard), _Known(len(self._known)))
+        now = next((counts for _, counts in self._counts(index, shard)), _Counts(0, -1, 0))
+        if (known.count, known.highest) == (now.count, now.highest):
+            return
+        if now.highest < known.highest:  # the newest was deleted, or this is another index of the same name
+            self._take_all(index, shard, known)
+            return
         new: dict[str, int] = {}
-        for hits in self._pages(index, max(-1, known.highest - OVERLAP), highest):
+        for hits in self._pages(index, shard, max(-1, known.highest - OVERLAP), now.highest):
             fresh = [hit for hit in hits if hit["_id"] not in known.recent]
             self._add(fresh, known.day)
             new.update((hit["_id"], hit["sort"][0]) for hit in fresh)
-        known.count, known.highest = known.count + len(new), highest
-        if known.count != count:
-            new = self._take_all(index, known)
-        known.recent = {name: at for name, at in {**known.recent, **new}.items() if at > known.highest - OVERLAP}
+        known.count, known.highest = known.count + len(new), now.highest
+        known.recent = _above_overlap({**known.recent, **new}, known.highest)
+        if known.count != now.count:
+            self._take_all(index, shard, known)
 
-    def _take_all(self, index: str, known: _Known) -> dict[str, int]:
-        """Read an index from its beginning: add what isn't known, and forget what isn't there any more."""
+    def _take_all(self, index: str, shard: int, known: _Known) -> None:
+        """Read a shard from its beginning: add what isn't known, and forget what isn't there any more."""
         with self._lock:
             held = self._graph.ids_of_day(known.day)
         found: dict[str, int] = {}
-        for hits in self._pages(index, -1, 2**63 - 1):
+        for hits in self._pages(index, shard, -1, 2**63 - 1):
             self._add([hit for hit in hits if hit["_id"] not in held and hit["_id"] not in found], known.day)
             found.update((hit["_id"], hit["sort"][0]) for hit in hits)
         with self._lock:
@@ -101,8 +122,7 @@ class LinkSource:
                 if name not in found:
                     self._graph.forget(row)
         known.count, known.highest = len(found), max(found.values(), default=-1)
-        known.recent = {}
-        return found
+        known.recent = _above_overlap(found, known.highest)
 
     def _add(self, hits: list[dict[str, Any]], day: int) -> None:
         links = [link for hit in hits if (link := link_of(hit["_id"], hit["_source"])) is not None]
@@ -110,32 +130,30 @@ class LinkSource:
             for link in links:
                 self._graph.add(link, day)
 
-    def _pages(self, index: str, after: int, last: int) -> Iterator[list[dict[str, Any]]]:
-        """The links with after < _seq_no <= last. Shards number alike: a full page's last number comes again."""
+    def _pages(self, index: str, shard: int, after: int, last: int) -> Iterator[list[dict[str, Any]]]:
+        """The shard's links with after < _seq_no <= last, in that order."""
         while True:
             numbers = {"range": {"_seq_no": {"gt": after, "lte": last}}}
-            answer = self._search(
-                index,
-                size=_PAGE,
-                query={"bool": {"filter": [_IS_LINK, numbers]}},
-                sort=[{"_seq_no": "asc"}],
-                source=_FIELDS,
-                track_total_hits=False,
-            )
-            hits = answer["hits"]["hits"]
+            query = {"bool": {"filter": [_IS_LINK, numbers]}}
+            asked = {"size": _PAGE, "query": query, "sort": [{"_seq_no": "asc"}], "source": _FIELDS}
+            hits = self._search(index, shard, track_total_hits=False, **asked)["hits"]["hits"]
+            yield hits
             if len(hits) < _PAGE:
-                yield hits
                 return
-            end = hits[-1]["sort"][0]
-            yield [hit for hit in hits if hit["sort"][0] < end]
-            after = end - 1
+            after = hits[-1]["sort"][0]
 
-    def _search(self, index: str, **body: Any) -> Any:
+    def _search(self, index: str, shard: int | None, **body: Any) -> Any:
+        if shard is not None:
+            body["preference"] = f"_shards:{shard}"
         with our_errors():
             answer = self._client.search(
                 index=index, allow_no_indices=True, ignore_unavailable=True, allow_partial_search_results=False, **body
             )
         return answer.body
+
+
+def _above_overlap(links: dict[str, int], highest: int) -> dict[str, int]:
+    return {name: at for name, at in links.items() if at > highest - OVERLAP}
 
 
 def link_of(event_id: str, event: dict[str, Any]) -> Link[str] | None:
@@ -149,11 +167,10 @@ def link_of(event_id: str, event: dict[str, Any]) -> Link[str] | None:
         return None
     if kind not in (IDENTIFY, ALIAS) and not event.get(BY):
         return None
+    try:
+        at = to_ms(read_time(event.get("@timestamp")))
+    except ValueError:  # a shipper wrote it past intake; it can't be put in order
+        return None
     reverses = str(event.get(REVERSES) or "") if kind == UNMERGE else ""
     of_session = event.get("dialect") == "openmetrics" and event.get("session_id") == event.get(LINKED)
-    return Link(_ms(event.get("@timestamp")), event_id, kind, source, target, of_session, reverses)
-
-
-def _ms(given: Any) -> int:
-    moment: datetime = read_time(given)
-    return to_ms(moment)
+    return Link(at, event_id, kind, source, target, of_session, reverses)

@@ -18,7 +18,9 @@ from keyed import Kept
 from people_oracle import Oracle
 
 from metronome.people import People
+from metronome.settings import Settings
 from metronome.store import indices, names
+from metronome.store.client import connect
 
 
 def v1(gateway: Gateway, route: str, **q: Any) -> Any:
@@ -253,6 +255,46 @@ def test_links_of_an_index_that_is_gone_stay(gateway: Gateway) -> None:
     assert resolve(gateway, "a1") == ["u1"]
     gateway.elasticsearch.indices.delete(index=f"{names.pattern(gateway.settings)[:-1]}2026.11.10")
     assert resolve(gateway, "a1") == ["u1"]
+
+
+def test_an_index_that_was_made_again_is_read_again(gateway: Gateway) -> None:
+    gateway.accepted([{"event": "$identify", "distinct_id": "u1", "linked_id": f"a{n}", "ts": "2026-11-10T10:00Z"} for n in range(3)])  # fmt: skip
+    assert resolve(gateway, "a0", "a2") == ["u1", "u1"]
+    rows = gateway.documents()
+    index = rows[0]["_index"]
+    gateway.elasticsearch.indices.delete(index=index)
+    for number, row in enumerate(rows):
+        changed = {name: value for name, value in row.items() if not name.startswith("_")} | {"linked_id": f"b{number}"}
+        gateway.elasticsearch.bulk(
+            index=index, operations=[{"create": {"_id": f"new-{number}"}}, changed], refresh=True
+        )
+    gateway.elasticsearch.delete(index=index, id="new-2", refresh=True)
+    gateway.elasticsearch.delete(index=index, id="new-1", refresh=True)
+    assert resolve(gateway, "a0", "a2", "b0", "b1") == ["a0", "a2", "u1", "b1"]
+
+
+@pytest.mark.parametrize("time_of_it", [None, "yesterday", {"at": 1}])
+def test_what_a_shipper_wrote_without_a_time_costs_nobody_else_anything(gateway: Gateway, time_of_it: Any) -> None:
+    gateway.accepted([
+        {"event": "$identify", "distinct_id": "u1", "linked_id": "a1"},
+        {"event": "$set", "distinct_id": "u1", "set": {"plan": "pro"}},
+    ])  # fmt: skip
+    indices.install(gateway.elasticsearch, gateway.settings)
+    gateway.drain()
+    index = f"{names.pattern(gateway.settings)[:-1]}2026.11.11"
+    for kind, more in (("$identify", {"linked_id": "a2"}), ("$set", {"set.plan": "free"})):
+        event = {"event": kind, "distinct_id": "u1", **more, **({"@timestamp": time_of_it} if time_of_it else {})}
+        gateway.elasticsearch.options(ignore_status=400).index(index=index, document=event, refresh=True)
+    assert resolve(gateway, "a1", "a2") == ["u1", "a2"]
+    assert known(person(gateway, "u1")) == {"plan": "pro"}
+
+
+def test_sessions_are_identified_while_elasticsearch_is_away(settings: Settings) -> None:
+    gateway = Gateway(settings, connect(settings, timeout_s=1))
+    v1(gateway, "setUserId", sessionId="s", uid="u1")
+    assert v1(gateway, "setUserId", sessionId="s", uid="u2").headers["Metronome-Warning"] == "already_identified"
+    assert gateway.http.get("/people/u1").status_code == 503
+    gateway.spool.close()
 
 
 def test_questions_of_many_threads_see_whole_links(gateway: Gateway) -> None:
