@@ -11,6 +11,7 @@
 Nothing about people is stored but the events, so everything can be computed again from them. Events keep their ids.
 """
 
+from metronome.people.fold import owner_of
 from metronome.people.people import People, Person
 
-__all__ = ["People", "Person"]
+__all__ = ["People", "Person", "owner_of"]

@@ -22,6 +22,10 @@ TOO_MANY_IDS = "too_many_ids"
 Id = TypeVar("Id")
 
 
+#: Sessions whose later events belong to somebody else: since when they were received (in milliseconds) and to whom.
+Moves = dict[Id, list[tuple[int, Id]]]
+
+
 class Link(NamedTuple, Generic[Id]):
     """`source` is another id of the person of `target`.
 
@@ -65,13 +69,13 @@ class Folded(Generic[Id]):
     persons     the person's id of each id
     refused     the reason for each link that was refused, by its id
     joined      the links that joined two persons, in order
-    moved       sessions whose later events belong to somebody else: (since when they were received, user) in order
+    moved       sessions whose later events belong to somebody else, in order
     """
 
     clusters: dict[Id, Cluster[Id]] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     joined: list[Link[Id]] = field(default_factory=list)
-    moved: dict[Id, list[tuple[int, Id]]] = field(default_factory=dict)
+    moved: Moves[Id] = field(default_factory=dict)
 
     @property
     def persons(self) -> dict[Id, Id]:
@@ -125,3 +129,12 @@ def _cluster(name: Id, found: Folded[Id]) -> Cluster[Id]:
     if cluster is None:
         cluster = found.clusters[name] = Cluster(name, [name])
     return cluster
+
+
+def owner_of(session: Id, received: int, moves: Moves[Id]) -> Id:
+    """Whose an event of this session is that was received then: the session's own id, or that of another user."""
+    found = session
+    for since, user in moves.get(session, ()):
+        if since <= received:
+            found = user
+    return found

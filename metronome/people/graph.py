@@ -14,11 +14,10 @@ two of their links change their `next`.
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 
 from metronome.event.identity import ALIAS, IDENTIFY, MERGE, UNMERGE, problem_of
-from metronome.people.fold import MAX_CLUSTER, Folded, Link, fold
+from metronome.people.fold import MAX_CLUSTER, Folded, Link, Moves, fold
 
 _KINDS = (IDENTIFY, ALIAS, MERGE, UNMERGE)
 _NUMBERS = {kind: number for number, kind in enumerate(_KINDS)}
@@ -47,7 +46,7 @@ class Graph:
         self._ids = bytearray()
         self._other_ids: dict[int, str] = {}
         self._reverses: dict[int, str] = {}
-        self._moved: dict[int, list[tuple[int, int]]] = {}
+        self._moved: Moves[int] = {}
         self._changed: set[int] = set()
 
     def __len__(self) -> int:
@@ -117,25 +116,21 @@ class Graph:
             found.append(self._names[folds[root].get(number, number)])
         return found
 
-    def owner(self, session: str, received: int, at: int | None = None) -> str:
-        """Whose an event of this session is that was received then: the session's own id, or that of another user.
+    def moves(self, at: int | None = None) -> Moves[str]:
+        """The sessions for which `/v1/setUserId` named another user though they had one, by the links up to `at`."""
+        names = self._names
+        moved = self._moved if at is None else self._moved_as_of(at)
+        return {names[number]: [(since, names[user]) for since, user in moved[number]] for number in moved}
 
-        They differ where `/v1/setUserId` named another user for a session that has one.
-        """
-        number = self._numbers.get(session)
-        if number is None or number not in self._moved:
-            return session
-        moves = self._moved[number]
-        if at is not None:
-            known = fold(link for link in self._links(self._root(number)) if link.at <= at)
-            moves = known.moved.get(number, [])
-        place = bisect_right(moves, received, key=lambda move: move[0])
-        return self._names[moves[place - 1][1]] if place else session
-
-    @property
-    def moved(self) -> list[str]:
-        """The sessions for which `owner` may say something else than the session."""
-        return [self._names[number] for number in self._moved]
+    def _moved_as_of(self, at: int) -> Moves[int]:
+        found: Moves[int] = {}
+        for root, row in enumerate(self._some):
+            if row == _NONE or self._parent[root] != root:
+                continue
+            rows = list(self._rows(root))
+            if not self._is_star(rows) and any(self._kind[row] >= _OF_SESSION for row in rows):
+                found.update(fold(link for link in self._links(root) if link.at <= at).moved)
+        return found
 
     def component(self, name: str, at: int | None = None) -> Folded[str]:
         """The fold of all that is connected with this id, by the links up to `at`."""
@@ -227,15 +222,9 @@ class Graph:
         return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
     def _is_star(self, rows: list[int]) -> bool:
+        """Whether all of these say that an id is one and the same user. More links can end that, and none begin it."""
         user = self._target[rows[0]]
-        if user in self._moved:
-            return False
-        return all(
-            self._kind[row] % _OF_SESSION == _IDENTIFY
-            and self._target[row] == user
-            and self._source[row] not in self._moved
-            for row in rows
-        )
+        return all(self._kind[row] % _OF_SESSION == _IDENTIFY and self._target[row] == user for row in rows)
 
     def _fold(self, root: int) -> None:
         person, rows = self._person, list(self._rows(root))

@@ -15,7 +15,7 @@ from elasticsearch import Elasticsearch
 from metronome.errors import MetronomeError
 from metronome.event.identity import SET
 from metronome.logs import Sparing
-from metronome.people.fold import Cluster, Folded, Link
+from metronome.people.fold import Cluster, Folded, Link, Moves, owner_of
 from metronome.people.graph import Graph
 from metronome.people.notes import Notes
 from metronome.people.properties import Change, Properties, fold_properties
@@ -111,29 +111,22 @@ class People:
         with self._lock:
             return self._graph.resolve(ids) if as_of is None else self._graph.resolve_as_of(ids, to_ms(as_of))
 
-    def moved_sessions(self) -> list[str]:
-        """The sessions for which `owners` may give another id than the session's."""
-        self.keep_fresh()
-        with self._lock:
-            return self._graph.moved
-
-    def owners(self, sessions: Sequence[str], received_ms: Sequence[int], as_of: datetime | None = None) -> list[str]:
-        """For events of sessions, received then: the id to resolve, which is the session's for almost every one.
+    def moves(self, as_of: datetime | None = None) -> Moves[str]:
+        """The few sessions whose later events belong to another user, for `owner_of`: resolve what that gives.
 
         Where `/v1/setUserId` named another user for a session that has one, what comes later is that user's.
         """
         self.keep_fresh()
-        at = None if as_of is None else to_ms(as_of)
         with self._lock:
-            return [self._graph.owner(*event, at) for event in zip(sessions, received_ms, strict=True)]
+            return self._graph.moves(None if as_of is None else to_ms(as_of))
 
     def already_identified(self, session: str, user: str) -> bool:
         """Whether this session is known to be another user's. It doesn't wait for Elasticsearch."""
         said = self._notes.user_of(session)
         with self._lock:
             if said is None:
-                owner = self._graph.owner(session, int(time.time() * 1000))
-                cluster = self._graph.component(owner).clusters.get(owner)
+                folded = self._graph.component(session)
+                cluster = folded.clusters.get(owner_of(session, int(time.time() * 1000), folded.moved))
                 if cluster is None or cluster.user is None:
                     return False
                 said = cluster.user
@@ -216,10 +209,8 @@ def _change(hit: dict[str, Any], folded: Folded[str]) -> Change | None:
     except ValueError:
         return None
     owner = str(event.get("distinct_id") or event.get("session_id"))
-    if not event.get("distinct_id") and owner in folded.moved:
-        received_ms = to_ms(read_time(received)) if received else 0
-        past = [user for since, user in folded.moved[owner] if since <= received_ms]
-        owner = past[-1] if past else owner
+    if not event.get("distinct_id"):
+        owner = owner_of(owner, to_ms(read_time(received)) if received else 0, folded.moved)
     seq = event.get("seq")
     return Change(
         owner,

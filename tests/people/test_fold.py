@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from people_oracle import Oracle
 
-from metronome.people.fold import Link
+from metronome.people.fold import Link, owner_of
 from metronome.people.graph import Graph
 
 NAMES = ["a1", "a2", "a3", "a4", "u1", "u2", "u3"]
@@ -81,9 +81,19 @@ def test_later_events_of_a_session_belong_to_the_user_that_is_named_last() -> No
         identify(2, "a1", "u2", session=True),
         identify(3, "a1", "u1", session=True),
     )
-    assert [graph.owner("a1", received) for received in (0, 1, 2, 3)] == ["a1", "a1", "u2", "u1"]
+    assert [owner_of("a1", received, graph.moves()) for received in (0, 1, 2, 3)] == ["a1", "a1", "u2", "u1"]
     assert graph.resolve(["a1", "u2"]) == ["u1", "u2"]
-    assert [graph.owner("a1", 9, at=1), graph.owner("a1", 9, at=2), graph.owner("a2", 9)] == ["a1", "u2", "a2"]
+    assert [graph.moves(1), graph.moves(2)] == [{}, {"a1": [(2, "u2")]}]
+
+
+def test_a_link_taken_back_since_leaves_earlier_answers_as_they_were() -> None:
+    graph = graph_of(
+        identify(0, "a1", "u1", id="first"),
+        identify(1, "a1", "u2", session=True),
+        link(2, "$unmerge", "a1", "u1", reverses="first"),
+    )
+    assert (graph.resolve(["a1"]), graph.moves()) == (["u2"], {})
+    assert (graph.resolve_as_of(["a1"], 1), graph.moves(1)) == (["u1"], {"a1": [(1, "u2")]})
 
 
 def test_what_was_deleted_links_nobody() -> None:
@@ -146,9 +156,13 @@ def test_any_order_of_arrival_gives_the_persons_of_the_definition(
 @given(histories(), st.integers(-1, 6), st.integers(-1, 6))
 def test_an_events_owner_is_that_of_the_definition(links: list[dict[str, Any]], received: int, at: int) -> None:
     graph, oracle = graph_of(*links), Oracle(links)
-    assert [graph.owner(name, received) for name in NAMES] == [oracle.owner(name, received) for name in NAMES]
+    assert [owner_of(name, received, graph.moves()) for name in NAMES] == [
+        oracle.owner(name, received) for name in NAMES
+    ]
     earlier = Oracle([link for link in links if link["at"] <= at])
-    assert [graph.owner(name, received, at) for name in NAMES] == [earlier.owner(name, received) for name in NAMES]
+    assert [owner_of(name, received, graph.moves(at)) for name in NAMES] == [
+        earlier.owner(name, received) for name in NAMES
+    ]
 
 
 @settings(max_examples=300, deadline=None)
