@@ -14,7 +14,9 @@ import threading
 import time
 from pathlib import Path
 
+from metronome.errors import MetronomeError
 from metronome.logs import Sparing
+from metronome.spool.files import open_notes
 
 log = logging.getLogger("metronome.people")
 
@@ -44,9 +46,9 @@ class Notes:
     def _run(self, statement: str, values: tuple[str | float, ...]) -> list[tuple[str]]:
         try:
             with self._lock:
-                self._db = self._db or _open(self._file)
+                self._db = self._db or open_notes(self._file, _SCHEMA, synchronous="off", timeout_s=1)
                 return self._db.execute(statement, values).fetchall()
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, sqlite3.Error, MetronomeError) as error:
             if (unsaid := self._sparing.turn(str(error))) is not None:
                 log.warning("who a session was can't be noted", extra={"problem": str(error), "unsaid": unsaid})
             return []
@@ -56,12 +58,3 @@ class Notes:
             if self._db is not None:
                 self._db.close()
                 self._db = None
-
-
-def _open(file: Path) -> sqlite3.Connection:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    db = sqlite3.connect(file, isolation_level=None, check_same_thread=False, timeout=1)
-    db.execute("pragma journal_mode = wal")
-    db.execute("pragma synchronous = off")
-    db.execute(_SCHEMA)
-    return db
