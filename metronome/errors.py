@@ -13,11 +13,13 @@ MetronomeError
 │   ├── UnsupportedMedia    415
 │   ├── Misdirected         421  the Host header names another server
 │   ├── NothingAccepted     422  every event of the request was refused
+│   ├── TooMuch             422  a question that reads, takes or holds more than it may; says what to narrow
 │   └── TooMany             429  slow down, then send the same again
 ├── Busy               the same call will work later (503, with Retry-After)
 │   ├── SpoolFull
 │   ├── SpoolUnavailable
 │   ├── PartsUnavailable
+│   ├── QuestionsWait
 │   └── StoreUnavailable
 └── Broken             ours or the operator's to mend (500)
     ├── SetupError          a setting, a file or a permission is wrong; says which and how to mend it
@@ -138,6 +140,12 @@ class NothingAccepted(Refused):
         return {**super().body(), **self.receipt}
 
 
+class TooMuch(Refused):
+    """A question reads more events, takes longer or holds more memory than it may."""
+
+    status = 422
+
+
 class TooMany(Refused):
     status = 429
 
@@ -161,6 +169,10 @@ class SpoolUnavailable(Busy):
 
 class PartsUnavailable(Busy):
     """A day's part is being built by another process, or disk or memory don't allow it just now."""
+
+
+class QuestionsWait(Busy):
+    """As many questions as may run are running, and none of them ended in time."""
 
 
 class StoreUnavailable(Busy):

@@ -337,6 +337,27 @@ class Settings:
     query_timeout_s: int = setting(
         "METRONOME_QUERY_TIMEOUT_S", whole(1, 3600), 20, "How long a question to Elasticsearch may take."
     )
+    query_events: int = setting(
+        "METRONOME_QUERY_EVENTS",
+        whole(1, 10**12),
+        200_000_000,
+        "How many events a question about journeys (funnel, retention, paths) may read; above it it is refused.",
+    )
+    query_seconds: int = setting(
+        "METRONOME_QUERY_SECONDS", whole(1, 3600), 30, "How long a question about journeys may take, and wait to start."
+    )
+    query_bytes: int = setting(
+        "METRONOME_QUERY_BYTES",
+        size(1 * _MB, 1 * _TB),
+        1 * _GB,
+        "Memory that a question about journeys may hold.",
+    )
+    query_parallel: int = setting(
+        "METRONOME_QUERY_PARALLEL",
+        whole(0, 1024),
+        0,
+        "Questions about journeys that a worker answers at one time, 0: one a core; others wait in order.",
+    )
     parts_max_bytes: int = setting(
         "METRONOME_PARTS_MAX_BYTES",
         size(1 * _MB, 16 * _TB),

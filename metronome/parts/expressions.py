@@ -33,6 +33,10 @@ _TIMES = {"@timestamp": 'epoch_ms("@timestamp")', "received_at": 'epoch_ms("rece
 _OWN = ("_id", "_source", "_subject")
 
 
+#: Values of a condition's SQL, in order.
+Parameters = list[Any] | None
+
+
 @dataclass(frozen=True)
 class Expression:
     """SQL that gives a value, or with `lists` a list of values; null for none."""
@@ -79,8 +83,11 @@ class Shape:
         full = len(self.columns) > MAX_COLUMNS - len(KINDS)
         return full or is_reserved(name) or without_case(name) in self._without_case
 
-    def condition(self, where: Where, parameters: list[Any]) -> str:
-        """A condition as SQL, which is null instead of false where a value is missing."""
+    def condition(self, where: Where, parameters: Parameters) -> str:
+        """A condition as SQL, which is null instead of false where a value is missing.
+
+        Its values become parameters; without a list for them, they are written into the SQL.
+        """
         # For a positive condition, null means no. Under `not`, null must be turned into false first.
         if isinstance(where, conditions.All | conditions.Any):
             word, empty = (" and ", "true") if isinstance(where, conditions.All) else (" or ", "false")
@@ -94,18 +101,22 @@ class Shape:
 
     def _test(
         self,
-        where: conditions.Is | conditions.Compare | conditions.Contains | conditions.StartsWith,
-        parameters: list[Any],
+        where: conditions.Is | conditions.Compare | conditions.Between | conditions.Contains | conditions.StartsWith,
+        parameters: Parameters,
     ) -> str:
         if isinstance(where, conditions.Is):
             tests = [self._is(where.name, kind, where.values, parameters) for kind in KINDS]
             return f"({' or '.join(test for test in tests if test) or 'false'})"
         if isinstance(where, conditions.Compare):
             return _each(self.value(where.name, "number"), f"{{}} {where.op} {_parameter(where.value, parameters)}")
+        if isinstance(where, conditions.Between):
+            bounds = ((">=", where.gte), ("<=", where.lte), (">", where.gt), ("<", where.lt))
+            tests = [f"{{0}} {op} {_parameter(bound, parameters)}" for op, bound in bounds if bound is not None]
+            return _each(self.value(where.name, "number"), " and ".join(tests) or "{0} is not null")
         word = "contains" if isinstance(where, conditions.Contains) else "starts_with"
         return _each(self.value(where.name, "text"), f"{word}({{}}, {_parameter(where.text, parameters)})")
 
-    def _is(self, name: str, kind: str, values: tuple[Any, ...], parameters: list[Any]) -> str:
+    def _is(self, name: str, kind: str, values: tuple[Any, ...], parameters: Parameters) -> str:
         wanted = [value for value in values if type(value) in _PYTHON[kind]]
         if not wanted:
             return ""
@@ -113,9 +124,21 @@ class Shape:
         return _each(self.value(name, kind), f"{{}} in ({among})")
 
 
-def _parameter(value: Any, parameters: list[Any]) -> str:
-    parameters.append(float_of(value) if type(value) is int else value)
+def _parameter(value: Any, parameters: Parameters) -> str:
+    value = float_of(value) if type(value) is int else value
+    if parameters is None:
+        # What stands in a test is formatted once more.
+        return _constant(value).replace("{", "{{").replace("}", "}}")
+    parameters.append(value)
     return f"${len(parameters)}"
+
+
+def _constant(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"'{value!r}'::DOUBLE"
+    return "(" + " || chr(0) || ".join(map(literal, value.split("\0"))) + ")"
 
 
 def _each(expression: Expression, test: str) -> str:

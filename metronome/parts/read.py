@@ -40,11 +40,19 @@ class Wanted:
 
 
 @dataclass(frozen=True)
+class Mask:
+    """A number a row, of which bit n says whether the row meets the n-th condition; at most 64 of them."""
+
+    of: tuple[Where, ...]
+
+
+@dataclass(frozen=True)
 class Values:
     """A column of a day's rows.
 
     number    float64, NaN for none; `@timestamp`, `received_at` and `seq` are int64, and NONE for none
     flag      int8: 1, 0, and -1 for none
+    mask      uint64
     text      int32: a code, which is a place in `words`, and -1 for none; plain text is an array of objects
 
     Where `rows` is given, a row may have several values: `rows` says to which row each belongs, ascending, and rows
@@ -68,10 +76,15 @@ class Rows:
 
     day: date
     count: int
-    columns: dict[Wanted, Values]
+    columns: dict[Wanted | Mask, Values]
 
 
-def read(folder: Folder, days: Sequence[date], wanted: Sequence[Wanted], where: Where = All(())) -> Iterator[Rows]:  # noqa: B008
+def read(
+    folder: Folder,
+    days: Sequence[date],
+    wanted: Sequence[Wanted | Mask],
+    where: Where = All(()),  # noqa: B008
+) -> Iterator[Rows]:
     """The wanted columns of each day that has a part, in the order of `days`.
 
     Parts are read as they are; `Builder.update` brings them up to date. A version that is replaced meanwhile is read
@@ -95,13 +108,15 @@ class _Selection:
     """The wanted rows of a day's files, as SQL."""
 
     def __init__(
-        self, database: duckdb.DuckDBPyConnection, paths: list[str], wanted: list[Wanted], where: Where
+        self, database: duckdb.DuckDBPyConnection, paths: list[str], wanted: list[Wanted | Mask], where: Where
     ) -> None:
         self._database = database
         self._wanted = wanted
         self._parameters: list[Any] = []
         shapes = [shape_of(database, path) for path in paths]
-        self._lists = [any(shape.value(one.name, one.kind).lists for shape in shapes) for one in wanted]
+        self._lists = [
+            isinstance(one, Wanted) and any(shape.value(one.name, one.kind).lists for shape in shapes) for one in wanted
+        ]
         self._files = [(path, shape, self._where(shape, where)) for path, shape in zip(paths, shapes, strict=True)]
 
     def _where(self, shape: Shape, where: Where) -> str:
@@ -115,10 +130,11 @@ class _Selection:
         (found,) = self._database.execute(f"select sum(n) from ({counts})", self._parameters).fetchone()  # type: ignore[misc]
         return int(found)
 
-    def columns(self) -> dict[Wanted, Values]:
+    def columns(self) -> dict[Wanted | Mask, Values]:
         if not self._wanted:
             return {}
-        words = {n: self._words(n) for n, one in enumerate(self._wanted) if one.kind == "text" and not one.plain}
+        coded = [isinstance(one, Wanted) and one.kind == "text" and not one.plain for one in self._wanted]
+        words = {n: self._words(n) for n in range(len(coded)) if coded[n]}
         single = [n for n in range(len(self._wanted)) if not self._lists[n]]
         found: dict[int, Values] = {}
         if single:
@@ -157,6 +173,8 @@ class _Selection:
 
     def _values(self, n: int, found: Any, words: dict[int, Array]) -> Values:
         one = self._wanted[n]
+        if isinstance(one, Mask):
+            return Values(np.ma.filled(found, 0))
         if one.kind == "text":
             if n in words:
                 return Values(np.ma.filled(found, -1).astype(np.int32, copy=False), words[n])
@@ -184,6 +202,8 @@ class _Selection:
 
     def _value(self, shape: Shape, n: int) -> str:
         one = self._wanted[n]
+        if isinstance(one, Mask):
+            return _bits(shape, one)
         expression: Expression = shape.value(one.name, one.kind)
         if self._lists[n] and not expression.lists:
             return f"case when {expression.sql} is not null then [{expression.sql}] end"
@@ -191,3 +211,9 @@ class _Selection:
 
     def _execute(self, query: str) -> duckdb.DuckDBPyConnection:
         return self._database.execute(query, self._parameters)
+
+
+def _bits(shape: Shape, mask: Mask) -> str:
+    """The mask as SQL: each condition that holds adds its bit."""
+    bits = [f"if({shape.condition(one, None)}, {1 << n}::UBIGINT, 0::UBIGINT)" for n, one in enumerate(mask.of)]
+    return " + ".join(bits) or "0::UBIGINT"

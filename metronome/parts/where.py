@@ -30,6 +30,17 @@ class Compare:
 
 
 @dataclass(frozen=True)
+class Between:
+    """One value of the property is within all bounds; None leaves a side open. Times are Unix milliseconds."""
+
+    name: str
+    gte: float | None = None
+    lte: float | None = None
+    gt: float | None = None
+    lt: float | None = None
+
+
+@dataclass(frozen=True)
 class Contains:
     name: str
     text: str
@@ -61,4 +72,4 @@ class Not:
     of: Where
 
 
-Where = Is | Compare | Contains | StartsWith | Exists | All | Any | Not
+Where = Is | Compare | Between | Contains | StartsWith | Exists | All | Any | Not

@@ -10,6 +10,7 @@
    body.py             questions -> the JSON of one search
    search.py           sends a search, pages through its rows, and waits for a shard that is being made
    shipped.py          documents of other shippers: their facts are derived on reading
+   journeys/           funnels, retention and paths, from day parts
 4. partial.py      a source's part of an answer, in a form that can be added up
 5. answer.py       figures with typed keys, whether they are exact, and up to which time they hold every event
 """
@@ -45,6 +46,18 @@ from metronome.query.condition import (
 )
 from metronome.query.door import Source, Sources, answers, ask
 from metronome.query.index import Index
+from metronome.query.journeys import answering  # noqa: F401 - the same
+from metronome.query.journeys.days import Days
+from metronome.query.journeys.questions import (
+    Behind,
+    Exclusion,
+    Funnel,
+    Paths,
+    Resolver,
+    Retention,
+    Unresolved,
+    Window,
+)
 from metronome.query.question import (
     Count,
     Known,
@@ -71,9 +84,18 @@ class Ask(Protocol):
     def __call__(self, *questions: Any) -> list[Any]: ...
 
 
-def open_door(client: Elasticsearch, settings: Settings, clock: Callable[[], datetime], *others: Source) -> Ask:
-    """`ask` bound to its sources: Elasticsearch, and `others`. The others are asked first, for the days they hold."""
-    sources = Sources(Index(Search(client, settings), settings), others)
+def open_door(
+    client: Elasticsearch,
+    settings: Settings,
+    clock: Callable[[], datetime],
+    *others: Source,
+    resolver: Resolver = Unresolved(),  # noqa: B008 - it holds nothing
+) -> Ask:
+    """`ask` bound to its sources: Elasticsearch, and `others`. The others are asked first, for the days they hold.
+
+    `resolver` says which ids are one person.
+    """
+    sources = Sources(Index(Search(client, settings), settings), others, Days(settings, resolver))
 
     def bound(*questions: Any) -> list[Any]:
         return ask(*questions, sources=sources, now=clock())
@@ -88,11 +110,14 @@ __all__ = [
     "Answer",
     "AnyOf",
     "Ask",
+    "Behind",
     "Between",
     "Condition",
     "Contains",
     "Count",
     "Every",
+    "Exclusion",
+    "Funnel",
     "Has",
     "In",
     "Is",
@@ -106,11 +131,14 @@ __all__ = [
     "Not",
     "Outside",
     "Page",
+    "Paths",
     "Percentile",
     "Properties",
     "Property",
     "Question",
     "Ranges",
+    "Resolver",
+    "Retention",
     "Row",
     "Source",
     "Sources",
@@ -118,7 +146,9 @@ __all__ = [
     "Subset",
     "Sum",
     "Unique",
+    "Unresolved",
     "Values",
+    "Window",
     "answers",
     "ask",
     "of_app",

@@ -18,6 +18,7 @@ from metronome.periods import Every, Period
 from metronome.query.answer import Answer, Row
 from metronome.query.body import MAX_BUCKETS, too_many_buckets
 from metronome.query.index import Index
+from metronome.query.journeys.days import Days
 from metronome.query.partial import Partial, Tally, error_bound, figure
 from metronome.query.question import Known, Question
 
@@ -40,10 +41,14 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Sources:
-    """Elasticsearch (`index`), which holds every day, and `others`, which are asked first for the days they hold."""
+    """Elasticsearch (`index`), which holds every day, and `others`, which are asked first for the days they hold.
+
+    `days` are the day parts, for questions about the order of events.
+    """
 
     index: Index
     others: tuple[Source, ...] = ()
+    days: Days | None = None
 
 
 Answerer = Callable[[Sequence[Any], Sources, datetime], list[Any]]

@@ -1,0 +1,89 @@
+"""The day parts of an installation as questions read them, and how much one question may read, hold and take."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import date
+from typing import TYPE_CHECKING
+
+from metronome.errors import QuestionsWait, TooMuch
+from metronome.query.journeys.questions import Resolver, Unresolved
+from metronome.settings import Settings
+
+if TYPE_CHECKING:
+    from metronome.parts.build import Builder
+
+#: Says whether who asked has gone away; set by who takes the request.
+GONE: ContextVar[Callable[[], bool] | None] = ContextVar("gone", default=None)
+
+_NARROW = "ask for fewer days, an app, or fewer events by where"
+
+
+class Budget:
+    """What is left for one question. Raises TooMuch (422) that says what to narrow."""
+
+    def __init__(self, settings: Settings, started: float) -> None:
+        self._settings = settings
+        self._deadline = started + settings.query_seconds
+        self._gone = GONE.get()
+        self.events = 0
+
+    def check(self) -> None:
+        """Called between days, slices and rounds."""
+        if time.monotonic() > self._deadline:
+            raise TooMuch(f"the question takes longer than {self._settings.query_seconds} s; {_NARROW}")
+        if self._gone is not None and self._gone():
+            raise TooMuch("who asked has gone away; the work was stopped")
+
+    def read(self, events: int) -> None:
+        self.events += events
+        if self.events > self._settings.query_events:
+            raise TooMuch(f"the question reads more than {self._settings.query_events:,} events; {_NARROW}")
+
+    def hold(self, held: int) -> None:
+        """`held` is in bytes, what is about to be made included."""
+        if held > self._settings.query_bytes:
+            raise TooMuch(f"the question holds more than {self._settings.query_bytes:,} bytes; {_NARROW}")
+
+
+class Days:
+    """The parts. Nothing is opened before the first question; safe to use from many threads."""
+
+    def __init__(self, settings: Settings, resolver: Resolver | None = None) -> None:
+        self.settings = settings
+        self.resolver = resolver or Unresolved()
+        self._lock = threading.Lock()
+        self._builder: Builder | None = None
+        self._running = threading.Semaphore(settings.query_parallel or os.cpu_count() or 1)
+
+    @contextmanager
+    def turn(self) -> Iterator[Budget]:
+        """Wait for a turn, in order of arrival, and take it; raises QuestionsWait (503)."""
+        started = time.monotonic()
+        if not self._running.acquire(timeout=self.settings.query_seconds):
+            raise QuestionsWait("as many questions as may run are running; ask again in a few seconds")
+        try:
+            yield Budget(self.settings, started)
+        finally:
+            self._running.release()
+
+    def builder(self) -> Builder:
+        from metronome.parts.build import Builder
+        from metronome.store.client import connect
+
+        with self._lock:
+            if self._builder is None:
+                self._builder = Builder(self.settings, connect(self.settings, read=False))
+            return self._builder
+
+    def update(self) -> list[date]:
+        """The days that there are, ascending, with every event in them that Elasticsearch has."""
+        from metronome.parts.index import days
+
+        builder = self.builder()
+        return sorted(builder.update_all(days(builder.client, self.settings)))

@@ -1,0 +1,99 @@
+"""Questions about journeys, answered: parts up to date, columns, figures, within what a question may cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from metronome.query.journeys import funnel, paths, retention, witness
+from metronome.query.journeys.answers import FunnelAnswer, PathsAnswer, RetentionAnswer
+from metronome.query.journeys.days import Budget, Days
+from metronome.query.journeys.load import Wish, load
+from metronome.query.journeys.questions import Funnel, Paths, Retention
+
+
+def answer(question: Any, days: Days, now: datetime, budget: Budget) -> Any:
+    """The answer to a question of any of the kinds; raises TooMuch."""
+    return _ANSWERS[type(question)](question, days, now, budget)
+
+
+def funnel_wish(question: Funnel, only: str | None = None) -> Wish:
+    """What a funnel reads: from where steps that swap places reach back to, up to where the last window ends."""
+    every = funnel.reads_all(question) or only is not None
+    start, end = question.period.start, question.period.end
+    assert start is not None and end is not None
+    if question.window.ms is not None:
+        start -= timedelta(milliseconds=question.tie_grace_ms * len(question.steps))
+        end += timedelta(milliseconds=question.window.ms)
+    else:
+        # A session is known from its first event on.
+        start = end = None
+    return Wish(
+        question.where,
+        funnel.conditions(question),
+        question.subject,
+        every=every,
+        sessions=question.window.sessions is not None,
+        fields=funnel.fields(question),
+        start=start,
+        end=end,
+        only=only,
+    )
+
+
+def _funnel(question: Funnel, days: Days, now: datetime, budget: Budget) -> FunnelAnswer:
+    loaded = load(days, funnel_wish(question), budget)
+    found = funnel.answer(question, loaded.columns, now, budget.check)
+    if question.explain is not None:
+        one = load(days, funnel_wish(question, question.explain), budget)
+        found = replace(found, witness=witness.of_funnel(question, one, now, days.settings))
+    return found
+
+
+def retention_wish(question: Retention, only: str | None = None) -> Wish:
+    """What retention reads: for a first start all history, else from the first cohort on."""
+    return Wish(
+        question.where,
+        retention.conditions(question),
+        question.subject,
+        fields=retention.fields(question),
+        number=question.value,
+        start=question.period.start if question.birth == "recurring" else None,
+        only=only,
+    )
+
+
+def _retention(question: Retention, days: Days, now: datetime, budget: Budget) -> RetentionAnswer:
+    loaded = load(days, retention_wish(question), budget)
+    found = retention.answer(question, loaded.columns, now, budget.check)
+    if question.explain is not None:
+        one = load(days, retention_wish(question, question.explain), budget)
+        found = replace(found, witness=witness.of_retention(question, one, now, days.settings))
+    return found
+
+
+def paths_wish(question: Paths) -> Wish:
+    """What paths read: every event, since any of them may be the next one."""
+    return Wish(
+        question.where,
+        paths.conditions(question),
+        question.subject,
+        every=True,
+        sessions=not question.across_sessions,
+        fields=paths.fields(question),
+        start=question.period.start if question.across_sessions and not question.backward else None,
+    )
+
+
+def _walked(question: Paths, days: Days, now: datetime, budget: Budget) -> PathsAnswer:
+    loaded = load(days, paths_wish(question), budget)
+    return paths.answer(question, loaded.columns, now, budget.check)
+
+
+_ANSWERS: dict[type, Callable[[Any, Days, datetime, Budget], Any]] = {
+    Funnel: _funnel,
+    Retention: _retention,
+    Paths: _walked,
+}

@@ -1,0 +1,336 @@
+"""Day parts as columns: read day by day, numbered by subject, put in the total order once all are in.
+
+Rows come sorted within a day. So one stable sort by subject and time nearly suffices: `seq`, the time of arrival and
+at last the id are looked at only where two rows of a subject have the same time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+import numpy as np
+
+from metronome.errors import PartsUnavailable
+from metronome.parts import where
+from metronome.parts.read import NONE, Mask, Rows, Values, Wanted, read
+from metronome.parts.where import Where
+from metronome.periods import to_ms
+from metronome.query.condition import Condition
+from metronome.query.journeys.columns import Array, Columns, Keys, firsts
+from metronome.query.journeys.days import Budget, Days
+from metronome.query.journeys.questions import Unresolved
+from metronome.query.journeys.wheres import as_where
+
+KINDS = ("text", "number", "flag")
+AT, SEQ, RECEIVED = (Wanted(name, "number") for name in ("@timestamp", "seq", "received_at"))
+
+#: An event of `/v1` is of its session while it has no other id (query contract, section 1).
+_ANONYMOUS = where.Any((where.Exists("distinct_id"), where.Is("dialect", ("openmetrics",))))
+
+#: What sorting needs beside what it sorts.
+_SORTING = 2.5
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a question reads: `conditions` become bits; without `every`, rows that meet none are left out."""
+
+    where: Condition
+    conditions: tuple[Condition, ...]
+    subject: str
+    every: bool = False
+    sessions: bool = False
+    fields: tuple[str, ...] = ()
+    number: str | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+    #: Only this subject, and with the ids of its events.
+    only: str | None = None
+
+
+@dataclass
+class Loaded:
+    """Columns, and of each row (by `place`) its day and place there; the ids where they were asked for."""
+
+    columns: Columns
+    days: list[date]
+    ids: list[str] | None = None
+
+    def document(self, row: int) -> tuple[date, str]:
+        """The day whose index holds the row's document, and its id."""
+        assert self.ids is not None
+        place = int(self.columns.place[row])
+        return self.days[place >> 32], self.ids[row]
+
+
+def load(days: Days, wish: Wish, budget: Budget) -> Loaded:
+    """The columns of a question; raises TooMuch, StoreUnavailable, PartsUnavailable."""
+    there = days.update()
+    budget.check()
+    reader = _Reader(days, wish, budget, there)
+    for rows in read(days.builder().folder, there, reader.wanted, reader.where):
+        reader.take(rows)
+    return reader.loaded()
+
+
+@dataclass
+class _Pieces:
+    """A column in pieces, one a day."""
+
+    parts: list[Array] = field(default_factory=list)
+
+    def joined(self, dtype: Any) -> Array:
+        return np.concatenate([np.empty(0, dtype), *self.parts]).astype(dtype, copy=False)
+
+
+class _Reader:
+    def __init__(self, days: Days, wish: Wish, budget: Budget, there: list[date]) -> None:
+        self._days, self._wish, self._budget, self._there = days, wish, budget, there
+        self._codes: dict[Any, int] = {}
+        self._sessions: dict[str, int] = {}
+        self._tables: dict[str, dict[tuple[Any, ...], int]] = {name: {} for name in wish.fields}
+        self._merged = False
+        self._pieces: dict[str, _Pieces] = {}
+        self._ids: list[str] = []
+        self._only = None
+        if wish.only is not None:
+            self._only = days.resolver.resolve([wish.only])[0] if wish.subject == "person" else wish.only
+        self.mask = Mask(tuple(map(as_where, wish.conditions)))
+        subject, self._subjects = _subject(wish)
+        conditions: list[Where] = [as_where(wish.where), subject]
+        if wish.only is not None and wish.subject == "person" and isinstance(days.resolver, Unresolved):
+            conditions.append(where.Is("_subject", (wish.only,)))
+        if not wish.every and wish.conditions:
+            conditions.append(where.Any(self.mask.of))
+        for name, bound in (("gte", wish.start), ("lte", wish.end)):
+            if bound is not None:
+                conditions.append(where.Between("@timestamp", **{name: to_ms(bound)}))
+        self.where = where.All(tuple(conditions))
+        self.wanted = self._wanted()
+
+    def _wanted(self) -> list[Wanted | Mask]:
+        wish = self._wish
+        found: list[Wanted | Mask] = [AT, SEQ, RECEIVED, self.mask, *self._subjects]
+        found += [Wanted(name, kind) for name in wish.fields for kind in KINDS]  # type: ignore[arg-type]
+        if wish.sessions:
+            found.append(Wanted("session_id", "text"))
+        if wish.number is not None:
+            found.append(Wanted(wish.number, "number"))
+        if wish.only is not None:
+            found.append(Wanted("_id", "text", plain=True))
+        return list(dict.fromkeys(found))
+
+    def take(self, rows: Rows) -> None:
+        """Take a day's rows in: one row for each subject of an event."""
+        self._budget.check()
+        self._budget.read(rows.count)
+        place, unit = self._units(rows)
+        kept = rows.columns[AT].values[place] != NONE
+        place, unit = place[kept], unit[kept]
+        self._add("unit", unit.astype(np.int32))
+        self._add("time", rows.columns[AT].values[place])
+        self._add("seq", rows.columns[SEQ].values[place])
+        self._add("received", rows.columns[RECEIVED].values[place])
+        self._add("bits", rows.columns[self.mask].values[place].astype(np.uint64))
+        self._add("place", place + (self._there.index(rows.day) << 32))
+        for name, table in self._tables.items():
+            self._add(f"key {name}", _keys(rows, name, table)[place])
+        if self._wish.sessions:
+            found = rows.columns[Wanted("session_id", "text")]
+            self._add("session", _first_of(rows.count, found, _numbered(found.words, self._sessions))[place])
+        if self._wish.number is not None:
+            self._add("number", _sums(rows, self._wish.number)[place])
+        if self._wish.only is not None:
+            ids = rows.columns[Wanted("_id", "text", plain=True)].values
+            self._ids += [str(ids[one]) for one in place.tolist()]
+        held = sum(part.nbytes for pieces in self._pieces.values() for part in pieces.parts)
+        self._budget.hold(int(held * _SORTING))
+
+    def _add(self, name: str, values: Array) -> None:
+        self._pieces.setdefault(name, _Pieces()).parts.append(values)
+
+    def _units(self, rows: Rows) -> tuple[Array, Array]:
+        """Pairs of a row and the number of a subject of it."""
+        pairs = []
+        for wanted in self._subjects:
+            place, code, values = _values(rows.columns[wanted], wanted.kind)
+            pairs.append((place, self._numbers(values)[code]))
+        place, unit = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
+        kept = unit >= 0
+        place, unit = place[kept], unit[kept]
+        if len(pairs) == 1 and rows.columns[self._subjects[0]].rows is None:
+            return place, unit
+        once = np.unique(np.stack([place, unit]), axis=1)
+        return once[0], once[1]
+
+    def _numbers(self, values: list[Any]) -> Array:
+        """The numbers of a day's subjects; -1 where only another one is wanted."""
+        if self._wish.subject == "person":
+            ids = [value for _, value in values]
+            persons = list(self._days.resolver.resolve(ids))
+            self._merged |= persons != ids
+            values = [("text", person) for person in persons]
+        only = self._only
+        return np.array(
+            [
+                -1 if only is not None and _name(value) != only else self._codes.setdefault(value, len(self._codes))
+                for value in values
+            ],
+            np.int64,
+        )
+
+    def loaded(self) -> Loaded:
+        unit, time = self._joined("unit", np.int32), self._joined("time", np.int64)
+        order = self._order(unit, time)
+        keys = {
+            name: Keys(self._joined(f"key {name}", np.int32)[order], list(table) or [()])
+            for name, table in self._tables.items()
+        }
+        columns = Columns(
+            [_name(code) for code in self._codes],
+            unit[order],
+            time[order],
+            self._joined("bits", np.uint64)[order],
+            self._joined("place", np.int64)[order],
+            self._joined("session", np.int32)[order] if self._wish.sessions else None,
+            keys,
+            self._joined("number", np.float64)[order] if self._wish.number is not None else None,
+        )
+        ids = [self._ids[one] for one in order.tolist()] if self._wish.only is not None else None
+        return Loaded(columns, self._there, ids)
+
+    def _joined(self, name: str, dtype: Any) -> Array:
+        return self._pieces.pop(name, _Pieces()).joined(dtype)
+
+    def _order(self, unit: Array, time: Array) -> Array:
+        """The rows by subject, then in the total order."""
+        order = np.lexsort((time, unit))
+        one, other = order[:-1], order[1:]
+        equal = (unit[one] == unit[other]) & (time[one] == time[other])
+        seq, received = self._joined("seq", np.int64), self._joined("received", np.int64)
+        if not equal.any():
+            return order
+        tied = np.concatenate(([False], equal)) | np.concatenate((equal, [False]))
+        at = np.flatnonzero(tied)
+        rows = order[at]
+        # An event that never arrived at intake stands after those that did.
+        arrived = np.where(received == NONE, np.iinfo(np.int64).max, received)
+        keys = [arrived[rows], seq[rows], time[rows], unit[rows]]
+        order[at] = rows[np.lexsort([*self._by_id(rows, keys), *keys])]
+        return order
+
+    def _by_id(self, rows: Array, keys: list[Array]) -> list[Array]:
+        """The rank of each tied row by its id, where nothing else tells rows apart and a day's own order doesn't."""
+        sorted_ = np.lexsort(keys)
+        place = self._pieces["place"].joined(np.int64)[rows]
+        alike = np.ones(max(len(rows) - 1, 0), bool)
+        for key in keys:
+            alike &= key[sorted_][1:] == key[sorted_][:-1]
+        day = place[sorted_] >> 32
+        own = self._wish.subject == "person" and not self._merged
+        unsure = alike & ((day[1:] != day[:-1]) | (not own))
+        if not unsure.any():
+            return [place]
+        ids = self._read_ids(np.unique(place >> 32).tolist())
+        texts = [ids[one >> 32][one & 0xFFFFFFFF].encode() for one in place.tolist()]
+        rank = {text: number for number, text in enumerate(sorted(set(texts)))}
+        return [np.array([rank[text] for text in texts], np.int64)]
+
+    def _read_ids(self, days: list[int]) -> dict[int, list[str]]:
+        wanted = Wanted("_id", "text", plain=True)
+        folder = self._days.builder().folder
+        found = {}
+        for number in days:
+            self._budget.check()
+            for rows in read(folder, [self._there[number]], [wanted], self.where):
+                found[number] = rows.columns[wanted].values.tolist()
+        if len(found) < len(days):
+            raise PartsUnavailable("a day part was removed while it was read; ask again")
+        return found
+
+
+def _subject(wish: Wish) -> tuple[Where, list[Wanted]]:
+    """Which events have a subject, and the columns that say which."""
+    if wish.subject == "person":
+        return _ANONYMOUS, [Wanted("_subject", "text")]
+    name = "session_id" if wish.subject == "session" else wish.subject
+    return where.Exists(name), [Wanted(name, kind) for kind in KINDS]  # type: ignore[arg-type]
+
+
+def _name(code: tuple[str, Any]) -> str:
+    kind, value = code
+    if kind == "text":
+        return str(value)
+    return str(value).lower() if kind == "flag" else str(int(value) if float(value).is_integer() else value)
+
+
+def _coded(values: Array, numbers: Array) -> Array:
+    """Codes of a day as the question's own numbers; -1 stays."""
+    if not len(numbers):
+        return np.full(len(values), -1, np.int64)
+    return np.where(values >= 0, numbers[np.maximum(values, 0)], -1)
+
+
+def _numbered(words: Array | None, known: dict[str, int]) -> Array:
+    found = [] if words is None else words.tolist()
+    return np.array([known.setdefault(word, len(known)) for word in found], np.int64)
+
+
+def _first_of(count: int, found: Values, numbers: Array) -> Array:
+    """The number of each row's first text; -1 for none."""
+    code = _coded(found.values, numbers)
+    if found.rows is None:
+        return code
+    first = np.full(count, -1, np.int64)
+    begins = firsts(found.rows)
+    first[found.rows[begins]] = code[begins]
+    return first
+
+
+def _sums(rows: Rows, name: str) -> Array:
+    """The sum of each row's numbers; NaN for none."""
+    found = rows.columns[Wanted(name, "number")]
+    if found.rows is None:
+        return found.values.astype(np.float64)
+    sums = np.bincount(found.rows, found.values, minlength=rows.count)
+    none = np.bincount(found.rows, minlength=rows.count) == 0
+    return np.where(none, np.nan, sums)
+
+
+def _keys(rows: Rows, name: str, table: dict[tuple[Any, ...], int]) -> Array:
+    """The number of each row's values in the table, which grows."""
+    columns = [_values(rows.columns[Wanted(name, kind)], kind) for kind in KINDS]  # type: ignore[arg-type]
+    codes = np.full(rows.count, table.setdefault((), len(table)), np.int64)
+    if not any(rows.columns[Wanted(name, kind)].rows is not None for kind in KINDS):  # type: ignore[arg-type]
+        for place, code, values in columns:
+            numbers = np.array([table.setdefault((value,), len(table)) for value in values], np.int64)
+            codes[place] = numbers[code]
+        return codes
+    each: dict[int, dict[Any, None]] = {}
+    for place, code, values in columns:
+        for row, one in zip(place.tolist(), code.tolist(), strict=True):
+            each.setdefault(row, {})[values[one]] = None
+    for row, found in each.items():
+        codes[row] = table.setdefault(tuple(found), len(table))
+    return codes
+
+
+def _values(found: Values, kind: str) -> tuple[Array, Array, list[Any]]:
+    """Places of values: the row, the code, and what the codes stand for, typed."""
+    if kind == "text":
+        there = found.values >= 0
+        code = found.values[there]
+        values: list[Any] = [("text", word) for word in ([] if found.words is None else found.words.tolist())]
+    else:
+        whole = found.values.dtype.kind == "i"
+        there = found.values >= 0 if kind == "flag" else found.values != NONE if whole else ~np.isnan(found.values)
+        different, code = np.unique(found.values[there], return_inverse=True)
+        values = [("flag", bool(one)) if kind == "flag" else ("number", _plain(one)) for one in different.tolist()]
+    place = np.flatnonzero(there) if found.rows is None else found.rows[there]
+    return place, code, values
+
+
+def _plain(number: float) -> float | int:
+    return int(number) if isinstance(number, float) and number.is_integer() and abs(number) < 2**53 else number
