@@ -47,7 +47,7 @@ from metronome.query.condition import (
 from metronome.query.door import Source, Sources, answers, ask
 from metronome.query.index import Index
 from metronome.query.journeys import answering  # noqa: F401 - the same
-from metronome.query.journeys.days import Days
+from metronome.query.journeys.days import Days, watching
 from metronome.query.journeys.questions import (
     Behind,
     Exclusion,
@@ -153,4 +153,5 @@ __all__ = [
     "ask",
     "of_app",
     "open_door",
+    "watching",
 ]

@@ -327,10 +327,10 @@ def test_names_of_fields_are_never_patterns(shop: Gateway) -> None:
 
 
 def test_kinds_and_formats_that_there_are_not_say_which_there_are(gateway: Gateway) -> None:
-    unknown = gateway.http.post("/query/funnel", json={})
+    unknown = gateway.http.post("/query/timeline", json={})
     assert (unknown.status_code, unknown.json["error"]["message"]) == (
         400,
-        "'funnel' isn't a kind of question; there are trend, values, properties, events",
+        "'timeline' isn't a kind of question; there are trend, funnel, retention, paths, values, properties, events",
     )
     parquet = gateway.http.post("/query/trend?format=parquet", json={"series": [{}]})
     assert (parquet.status_code, parquet.json["error"]["message"]) == (

@@ -13,7 +13,7 @@ PAGE = (Path(__file__).parent.parent.parent / "docs/query.md").read_text()
 
 def test_the_examples_of_the_page_on_questions_give_what_it_says(gateway: Gateway) -> None:
     blocks = re.findall(r"```json (\w+) ?(\w*)\n(.*?)```", PAGE, re.DOTALL)
-    assert [name for name, _, _ in blocks] == ["events", *["ask", "result"] * 3, "ask", "error"]
+    assert [name for name, _, _ in blocks] == ["events", *["ask", "result"] * 6, "ask", "error"]
     (_, _, events), *examples = blocks
     gateway.accepted(json.loads(events))
     gateway.drain()

@@ -6,16 +6,19 @@
     read.py       filters, steps, periods          schemas.py    the keys of each kind
     trend.py      series and measures              draw.py       a trend, answered
     formula.py    formulas over series             lists.py      values, properties, events
+    journeys.py   funnel, retention, paths         journey_schemas.py    their keys
     table.py      JSON with an ETag, CSV, NDJSON
 
-Source: query contract, sections 1, 2, 6 and 9. Persons, segments, funnel, retention, paths and timeline come later.
+Source: query contract, sections 1 to 6 and 9. Saved segments and timeline come later.
 """
 
 from __future__ import annotations
 
 import hashlib
+import socket
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
 
@@ -24,8 +27,9 @@ from flask import Blueprint, Request, Response, request
 from marshmallow import Schema, ValidationError
 
 from metronome.dialects import Dialect, Doors, Paths, errors
-from metronome.dialects.query import lists, trend
+from metronome.dialects.query import journeys, lists, trend
 from metronome.dialects.query.draw import Drawing
+from metronome.dialects.query.journey_schemas import FunnelSchema, PathsSchema, RetentionSchema
 from metronome.dialects.query.read import Common, common
 from metronome.dialects.query.schemas import (
     AnswerSchema,
@@ -38,7 +42,7 @@ from metronome.dialects.query.table import format_of, reply
 from metronome.errors import BadQuestion, Forbidden
 from metronome.event.agents import ROBOT_LIST
 from metronome.periods import to_text
-from metronome.query import Answer
+from metronome.query import Answer, watching
 from metronome.settings import Settings
 from metronome.wire.access import bound_app, needs
 from metronome.wire.request import body
@@ -47,6 +51,9 @@ NAME = "query"
 
 SCHEMAS: dict[str, Schema] = {
     "trend": TrendSchema(),
+    "funnel": FunnelSchema(),
+    "retention": RetentionSchema(),
+    "paths": PathsSchema(),
     "values": ValuesSchema(),
     "properties": PropertiesSchema(),
     "events": EventsSchema(),
@@ -66,9 +73,10 @@ def blueprint(doors: Doors) -> Blueprint:
         started = time.perf_counter()
         format_of(request)  # an unknown one is refused before anything is asked
         asked = _of_the_key(to_question(kind, _posted(request, doors.settings)), bound_app())
-        shared = common(asked, now := doors.clock())
-        result, answers = _answered(kind, asked, shared, doors, key, now)
-        meta = _meta(shared, asked, answers, (time.perf_counter() - started) * 1000)
+        shared = common(asked, now := doors.clock(), journeys=kind in journeys.KINDS)
+        with watched(request):
+            result, answers = _answered(kind, asked, shared, doors, key, now)
+        meta = _meta(kind, shared, asked, answers, (time.perf_counter() - started) * 1000)
         return reply(request, kind, asked, {"result": result, "meta": meta})
 
     for kind in SCHEMAS:
@@ -91,6 +99,8 @@ def _answered(
     if kind == "trend":
         drawing = Drawing(trend.read(asked, shared, now), shared, doors.ask)
         return drawing.result(), drawing.answers
+    if kind in journeys.KINDS:
+        return journeys.answered(kind, asked, shared, doors.ask)
     if kind == "values":
         return lists.values(asked, shared, doors.ask)
     if kind == "properties":
@@ -138,7 +148,7 @@ def _posted(request: Request, settings: Settings) -> Any:
         raise BadQuestion(f"the question isn't JSON: {error}") from None
 
 
-def _meta(shared: Common, asked: Mapping[str, Any], answers: list[Answer], took_ms: float) -> dict[str, Any]:
+def _meta(kind: str, shared: Common, asked: Mapping[str, Any], answers: list[Answer], took_ms: float) -> dict[str, Any]:
     start, end = shared.period.start, shared.period.end
     assert start is not None and end is not None
     watermarks = [answer.watermark for answer in answers if answer.watermark is not None]
@@ -152,7 +162,7 @@ def _meta(shared: Common, asked: Mapping[str, Any], answers: list[Answer], took_
         "as_of": None,
         "robots": {"counted": asked["robots"], "list": ROBOT_LIST},
         "ignored_values": max((answer.ignored_values for answer in answers), default=0),
-        "engine": "elasticsearch",
+        "engine": (engine := "parts" if kind in journeys.KINDS else "elasticsearch"),
         "took_ms": round(took_ms, 1),
     }
     if not exact:
@@ -160,8 +170,23 @@ def _meta(shared: Common, asked: Mapping[str, Any], answers: list[Answer], took_
     if asked.get("unit"):
         meta["unit"] = asked["unit"]
     if shared.explain:
-        meta["plan"] = {"where": repr(shared.where), "searches_of": "elasticsearch", "answers": len(answers)}
+        meta["plan"] = {"where": repr(shared.where), "searches_of": engine, "answers": len(answers)}
     return meta
+
+
+def watched(request: Request) -> AbstractContextManager[None]:
+    """While it runs, work for a client that has gone away is stopped."""
+    connection = request.environ.get("gunicorn.socket")
+
+    def gone() -> bool:
+        try:
+            return connection is not None and connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+        except (BlockingIOError, ValueError):  # nothing was sent; or TLS, which can't be looked into
+            return False
+        except OSError:
+            return True
+
+    return watching(gone)
 
 
 def _signing_key(doors: Doors) -> bytes:
@@ -178,6 +203,9 @@ def _signing_key(doors: Doors) -> bytes:
 
 _SUMMARIES = {
     "trend": "Figures over time, by groups, with formulas",
+    "funnel": "How many did one step after another",
+    "retention": "How many came back, by period since their start",
+    "paths": "What follows an event, or came before it",
     "values": "Values of a field",
     "properties": "Fields that events have",
     "events": "The events themselves, page by page",
@@ -208,6 +236,7 @@ def _operation(kind: str, schema: type[Schema] | None) -> dict[str, Any]:
             },
             "304": {"description": "Unchanged since the ETag sent as If-None-Match"},
             **errors(400, 503),
+            **(_too_much() if kind in journeys.KINDS else {}),
         },
     }
     if schema is not None:
@@ -218,6 +247,13 @@ def _operation(kind: str, schema: type[Schema] | None) -> dict[str, Any]:
     return operation
 
 
-DIALECT = Dialect(NAME, "Ask for figures over time, by groups, for values, fields and events.", blueprint, paths)
+def _too_much() -> dict[str, Any]:
+    found = errors(422)
+    return {"422": {**found["422"], "description": "It reads, holds or takes more than it may; it says what to narrow"}}
+
+
+DIALECT = Dialect(
+    NAME, "Ask for figures over time, funnels, retention, paths, values, fields and events.", blueprint, paths
+)
 
 __all__ = ["DIALECT"]

@@ -54,14 +54,17 @@ class Common:
     subject: str | None
     explain: bool
     now: datetime
+    #: The subject whose witness is asked for.
+    witness: str | None = None
 
 
-def common(asked: Mapping[str, Any], now: datetime) -> Common:
-    """The keys that all kinds of questions share; raises BadQuestion."""
+def common(asked: Mapping[str, Any], now: datetime, *, journeys: bool = False) -> Common:
+    """The keys that all kinds of questions share; raises BadQuestion. With `journeys`, those of funnel and so on."""
     for name, said in _NOT_YET.items():
         if asked.get(name) is not None:
             raise BadQuestion(f"{name}: {said}", field=name)
-    if asked["explain"] not in (None, "query"):
+    witness = _witness(asked["explain"]) if journeys else None
+    if asked["explain"] not in (None, "query") and witness is None:
         raise BadQuestion(
             'explain: "query" is what there is; a subject belongs to funnel and retention', field="explain"
         )
@@ -79,10 +82,21 @@ def common(asked: Mapping[str, Any], now: datetime) -> Common:
         when,
         tz,
         WEEKDAYS.index(asked["week_start"]),
-        subject(asked["subject"]),
-        bool(asked["explain"]),
+        "person" if journeys and asked["subject"] == "person" else subject(asked["subject"]),
+        asked["explain"] == "query",
         now,
+        witness,
     )
+
+
+def _witness(explain: Any) -> str | None:
+    """The id in `{"subject": "u1"}`."""
+    if not isinstance(explain, dict):
+        return None
+    only(explain, ("subject",), "explain")
+    if not isinstance(explain.get("subject"), str):
+        raise BadQuestion('explain: {"subject": "u1"} with the id of a subject as text', field="explain")
+    return str(explain["subject"])
 
 
 _NOT_YET = {

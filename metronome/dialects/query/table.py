@@ -79,8 +79,29 @@ def _trend(result: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[dict
                 yield {**row, "range": name or "asked"} if "previous" in result else row
 
 
+def _funnel(result: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for group in ({"steps": result["steps"]}, *result.get("groups", ())):
+        for step in group["steps"]:
+            times = {f"{name}_s": value for name, value in (step["time_from_previous_s"] or {}).items() if name != "n"}
+            row = {name: value for name, value in step.items() if name != "time_from_previous_s"} | times
+            yield {"group": group.get("group"), **row} if "groups" in result else row
+
+
+def _retention(result: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    lists = ("returned", "rate", "complete", "can_rise", "value")
+    for table in (result, *result.get("groups", ())):
+        for cohort in table["cohorts"]:
+            for period in range(len(cohort["returned"])):
+                cells = {name: cohort[name][period] for name in lists if name in cohort}
+                row = {"cohort": cohort["cohort"], "period": period, "size": cohort["size"], **cells}
+                yield {"group": table.get("group"), **row} if "groups" in result else row
+
+
 _ROWS: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], Iterator[dict[str, Any]]]] = {
     "trend": _trend,
+    "funnel": _funnel,
+    "retention": _retention,
+    "paths": lambda result, asked: iter(result["links"]),
     "values": lambda result, asked: iter(result["values"]),
     "properties": lambda result, asked: iter(result["properties"]),
     "events": lambda result, asked: iter(result["events"]),

@@ -21,6 +21,17 @@ if TYPE_CHECKING:
 #: Says whether who asked has gone away; set by who takes the request.
 GONE: ContextVar[Callable[[], bool] | None] = ContextVar("gone", default=None)
 
+
+@contextmanager
+def watching(gone: Callable[[], bool]) -> Iterator[None]:
+    """While the block runs, questions are stopped once `gone` says that nobody waits for the answer."""
+    token = GONE.set(gone)
+    try:
+        yield
+    finally:
+        GONE.reset(token)
+
+
 _NARROW = "ask for fewer days, an app, or fewer events by where"
 
 

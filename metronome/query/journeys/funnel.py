@@ -68,7 +68,10 @@ def answer(question: Funnel, columns: Columns, now: datetime, check: Callable[[]
         groups = groups_of(question, done, matched, columns.keys[question.by])
     if question.trend is not None:
         trend = tuple(_trend(question, columns, now, check))
+    behind, more = _behind(question, done, columns)
     return FunnelAnswer(
+        behind=behind,
+        more=more,
         steps=steps_of(len(question.steps), done.level, matched),
         convert=times_of(took),
         histogram=histogram(took),
@@ -76,6 +79,18 @@ def answer(question: Funnel, columns: Columns, now: datetime, check: Callable[[]
         groups=groups,
         trend=trend,
     )
+
+
+def _behind(question: Funnel, done: Attempts, columns: Columns) -> tuple[tuple[str, ...] | None, bool]:
+    """The subjects behind a step, by name, and whether there are more."""
+    asked = question.behind
+    if asked is None:
+        return None, False
+    reached = done.level >= asked.step
+    chosen = reached if asked.state == "reached" else ~reached & (done.level >= asked.step - 1)
+    names = sorted({columns.names[unit] for unit in done.unit[chosen].tolist()})
+    names = [name for name in names if asked.after is None or name > asked.after]
+    return tuple(names[: asked.limit]), len(names) > asked.limit
 
 
 def _trend(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from metronome.periods import Every, Period
-from metronome.query.condition import PEOPLE, All, Condition
+from metronome.query.condition import PEOPLE, All, Condition, Not, StartsWith
 
 Order = Literal["sequential", "strict", "any"]
 Entry = Literal["best", "first", "all"]
@@ -78,7 +78,10 @@ class Behind:
 
 @dataclass(frozen=True)
 class Funnel:
-    """How many subjects did one step after another; semantics, section 4, says what each key means."""
+    """How many subjects did one step after another; semantics, section 4, says what each key means.
+
+    Strictness looks at all events but those of Metronome itself, whose names start with $.
+    """
 
     steps: tuple[Condition, ...]
     where: Condition = PEOPLE
@@ -95,7 +98,7 @@ class Funnel:
     clip: bool = False
     tie_grace_ms: int = 0
     collapse_repeats: bool = True
-    strict_scope: Condition = All()  # noqa: RUF009 - frozen
+    strict_scope: Condition = Not(StartsWith("event", "$"))  # noqa: RUF009 - frozen
     explain: str | None = None
     behind: Behind | None = None
 
