@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -104,28 +105,135 @@ def read(
             yield rows
 
 
-class _Selection:
-    """The wanted rows of a day's files, as SQL."""
+#: Events that are read at once where several days are alike.
+TOGETHER = 500_000
+
+#: Files that are open at one time.
+DAYS_TOGETHER = 100
+
+#: Shapes of files by their names, which never come again; the oldest go first.
+_SHAPES: dict[str, Shape] = {}
+_MOST_SHAPES = 5000
+
+
+def read_together(
+    folder: Folder,
+    days: Sequence[date],
+    wanted: Sequence[Wanted | Mask],
+    where: Where = All(()),  # noqa: B008
+) -> Iterator[tuple[Rows, Array]]:
+    """As `read`, with days that are alike in one answer; beside it the place in `days` of each row's day.
+
+    A day costs a few milliseconds however few events it has, so ninety small ones are quicker together.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="metronome-") as temporary,
+        duck.connection(Path(temporary), memory_bytes=MEMORY_BYTES) as database,
+        ExitStack() as kept,
+    ):
+        add_functions(database)
+        batch = _Batch(database, days, list(wanted), where)
+        for number, day in enumerate(days):
+            reading = ExitStack()
+            kept.push(reading)
+            opened = reading.enter_context(folder.open(day))
+            if opened is None:
+                continue
+            files = zip(opened.part.files, opened.paths, strict=True)
+            shapes = [_known(database, file.name, path) for file, path in files]
+            several = len(opened.paths) > 1
+            if batch.opened and (several or not batch.takes(shapes[0])):
+                yield batch.read()
+            if several:
+                selection = _Selection(database, opened.paths, list(wanted), where, shapes)
+                rows = Rows(day, selection.count(), selection.columns())
+                reading.close()
+                yield rows, np.full(rows.count, number)
+            else:
+                batch.add(number, opened.paths[0], shapes[0], opened.part.events, reading)
+        if batch.opened:
+            yield batch.read()
+
+
+class _Batch:
+    """Days of one file each that are alike; their files stay open until they are read."""
 
     def __init__(
-        self, database: duckdb.DuckDBPyConnection, paths: list[str], wanted: list[Wanted | Mask], where: Where
+        self,
+        database: duckdb.DuckDBPyConnection,
+        days: Sequence[date],
+        wanted: list[Wanted | Mask],
+        where: Where,
+    ) -> None:
+        self._database, self._days, self._wanted, self._where = database, days, wanted, where
+        self.opened: list[tuple[int, str, ExitStack]] = []
+        self._shape: Shape | None = None
+        self._events = 0
+
+    def takes(self, shape: Shape) -> bool:
+        alike = self._shape is not None and (shape.columns, shape.shipped) == (self._shape.columns, self._shape.shipped)
+        return alike and self._events < TOGETHER and len(self.opened) < DAYS_TOGETHER
+
+    def add(self, number: int, path: str, shape: Shape, events: int, reading: ExitStack) -> None:
+        self.opened.append((number, path, reading))
+        self._shape = shape
+        self._events += events
+
+    def read(self) -> tuple[Rows, Array]:
+        assert self._shape is not None
+        numbers = np.array([number for number, *_ in self.opened])
+        paths = [path for _, path, _ in self.opened]
+        selection = _Selection(self._database, paths, self._wanted, self._where, [self._shape], apart=True)
+        columns = selection.columns()
+        day = self._days[self.opened[0][0]]
+        for *_, reading in self.opened:
+            reading.close()
+        self.opened, self._events = [], 0
+        place = numbers[selection.places]
+        return Rows(day, len(place), columns), place
+
+
+def _known(database: duckdb.DuckDBPyConnection, name: str, path: str) -> Shape:
+    found = _SHAPES.get(name)
+    if found is None:
+        while len(_SHAPES) >= _MOST_SHAPES:
+            _SHAPES.pop(next(iter(_SHAPES)), None)
+        found = _SHAPES[name] = shape_of(database, path)
+    return found
+
+
+class _Selection:
+    """The wanted rows of a day's files, as SQL; with `apart`, of files of several days that have one shape."""
+
+    def __init__(
+        self,
+        database: duckdb.DuckDBPyConnection,
+        paths: list[str],
+        wanted: list[Wanted | Mask],
+        where: Where,
+        shapes: list[Shape] | None = None,
+        *,
+        apart: bool = False,
     ) -> None:
         self._database = database
         self._wanted = wanted
         self._parameters: list[Any] = []
-        shapes = [shape_of(database, path) for path in paths]
+        shapes = shapes or [shape_of(database, path) for path in paths]
+        self._apart = apart
+        #: With `apart`, the place of each row's file, once `columns` were read.
+        self.places: Array = np.empty(0, np.int64)
         self._lists = [
             isinstance(one, Wanted) and any(shape.value(one.name, one.kind).lists for shape in shapes) for one in wanted
         ]
-        self._files = [(path, shape, self._where(shape, where)) for path, shape in zip(paths, shapes, strict=True)]
+        tables = [f"[{', '.join(map(literal, paths))}]"] if apart else [literal(path) for path in paths]
+        self._files = [(table, shape, self._where(shape, where)) for table, shape in zip(tables, shapes, strict=True)]
 
     def _where(self, shape: Shape, where: Where) -> str:
         return shape.condition(where, self._parameters)
 
     def count(self) -> int:
         counts = " union all ".join(
-            f"select count(*) n from read_parquet({literal(path)}) where {condition}"
-            for path, _, condition in self._files
+            f"select count(*) n from read_parquet({table}) where {condition}" for table, _, condition in self._files
         )
         (found,) = self._database.execute(f"select sum(n) from ({counts})", self._parameters).fetchone()  # type: ignore[misc]
         return int(found)
@@ -138,8 +246,12 @@ class _Selection:
         single = [n for n in range(len(self._wanted)) if not self._lists[n]]
         found: dict[int, Values] = {}
         if single:
-            chosen = ", ".join(f"{self._coded(n, words)} as v{n}" for n in single)
+            chosen = ", ".join(
+                [*(f"{self._coded(n, words)} as v{n}" for n in single), *(["file"] if self._apart else [])]
+            )
             table = self._execute(f"select {chosen} from ({self._rows()})").fetchnumpy()
+            if self._apart:
+                self.places = np.ma.filled(table["file"], 0).astype(np.int64)
             found |= {n: self._values(n, table[f"v{n}"], words) for n in single}
         for n, lists in enumerate(self._lists):
             if lists:
@@ -192,10 +304,11 @@ class _Selection:
         keys = ', "_subject", "@timestamp", "seq", "received_at", "_id"'
         sort = len(self._files) > 1 and only is None
         selects = []
-        for path, shape, condition in self._files:
+        for table, shape, condition in self._files:
             values = ", ".join(f"{self._value(shape, n)} as v{n}" for n in numbers)
+            further = ", file_index as file" if self._apart and only is None else ""
             selects.append(
-                f"select {values}{keys if sort else ''} from read_parquet({literal(path)}) where {condition}"
+                f"select {values}{keys if sort else ''}{further} from read_parquet({table}) where {condition}"
             )
         union = " union all ".join(selects)
         return f"select * from ({union}) order by {ORDER}" if sort else union

@@ -14,7 +14,7 @@ import numpy as np
 
 from metronome.errors import PartsUnavailable
 from metronome.parts import where
-from metronome.parts.read import NONE, Mask, Rows, Values, Wanted, read
+from metronome.parts.read import NONE, Mask, Rows, Values, Wanted, read, read_together
 from metronome.parts.where import Where
 from metronome.periods import to_ms
 from metronome.query.condition import Condition
@@ -70,8 +70,8 @@ def load(days: Days, wish: Wish, budget: Budget) -> Loaded:
     there = days.update()
     budget.check()
     reader = _Reader(days, wish, budget, there)
-    for rows in read(days.builder().folder, there, reader.wanted, reader.where):
-        reader.take(rows)
+    for rows, of_day in read_together(days.builder().folder, there, reader.wanted, reader.where):
+        reader.take(rows, of_day)
     return reader.loaded()
 
 
@@ -122,8 +122,8 @@ class _Reader:
             found.append(Wanted("_id", "text", plain=True))
         return list(dict.fromkeys(found))
 
-    def take(self, rows: Rows) -> None:
-        """Take a day's rows in: one row for each subject of an event."""
+    def take(self, rows: Rows, of_day: Array) -> None:
+        """Take the rows of some days in: one row for each subject of an event."""
         self._budget.check()
         self._budget.read(rows.count)
         place, unit = self._units(rows)
@@ -134,7 +134,10 @@ class _Reader:
         self._add("seq", rows.columns[SEQ].values[place])
         self._add("received", rows.columns[RECEIVED].values[place])
         self._add("bits", rows.columns[self.mask].values[place].astype(np.uint64))
-        self._add("place", place + (self._there.index(rows.day) << 32))
+        # The days stand one after another: a row's place in its day counts from the day's first row.
+        begins = firsts(of_day)
+        in_day = np.arange(rows.count) - np.repeat(begins, np.diff(np.append(begins, rows.count)))
+        self._add("place", (in_day + (of_day << 32))[place])
         for name, table in self._tables.items():
             self._add(f"key {name}", _keys(rows, name, table)[place])
         if self._wish.sessions:
