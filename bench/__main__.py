@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import abuse, host, ingest, intake, parts, single, streams, tock
+from bench import abuse, host, ingest, intake, journeys, parts, single, streams, tock
 from metronome import __version__, process
 
 
@@ -26,9 +26,10 @@ def main() -> None:
     )
     parser.add_argument("--tock-events", type=int, default=1_000_000)
     parser.add_argument("--parts-events", type=int, default=300_000, help="events of the day of parts")
+    parser.add_argument("--journeys-events", type=int, default=1_000_000, help="events of funnels and retention")
     parser.add_argument("--heap", default="2g", help="heap of Elasticsearch")
     wanted = parser.parse_args()
-    which = wanted.which or ["intake", "ingest", "single", "tock", "streams", "parts"]
+    which = wanted.which or ["intake", "ingest", "single", "tock", "streams", "parts", "journeys"]
     report: dict[str, Any] = {"version": __version__, "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "host": host.facts()}
     if "intake" in which:
         process.after_start()  # as in a worker: the garbage collector stays out of the way
@@ -39,6 +40,8 @@ def main() -> None:
             print(abuse.bench(Path(folder)))
         if which == ["abuse"]:  # its table is all there is
             return
+    if "journeys" in which:
+        report["journeys"] = journeys.bench(events=wanted.journeys_events, runs=min(wanted.runs, 3))
     # Of short name: Elasticsearch's and SQLite's paths are below it.
     with tempfile.TemporaryDirectory(prefix="bench") as folder:
         if "streams" in which:
@@ -117,6 +120,8 @@ def table(report: dict[str, Any]) -> str:
             ),
             ("memory of a build", f"{found['memory_mb']} MB", "", ""),
         ]
+    if found := report.get("journeys"):
+        rows += [(f"{pair}, {found['events']:,} events", "", "", str(ratio)) for pair, ratio in found["ratios"].items()]
     return "\n".join(
         "| " + " | ".join(row) + " |" + ("\n| --- | --- | --- | --- |" if row is rows[0] else "") for row in rows
     )
