@@ -338,25 +338,16 @@ class Settings:
         "METRONOME_QUERY_TIMEOUT_S", whole(1, 3600), 20, "How long a question to Elasticsearch may take."
     )
     query_events: int = setting(
-        "METRONOME_QUERY_EVENTS",
-        whole(1, 10**12),
-        200_000_000,
-        "How many events a question about journeys (funnel, retention, paths) may read; above it it is refused.",
+        "METRONOME_QUERY_EVENTS", whole(1, 10**12), 200_000_000, "Events that a funnel, retention or paths may read."
     )
     query_seconds: int = setting(
-        "METRONOME_QUERY_SECONDS", whole(1, 3600), 30, "How long a question about journeys may take, and wait to start."
+        "METRONOME_QUERY_SECONDS", whole(1, 3600), 30, "How long a funnel, retention or paths may take, and may wait."
     )
     query_bytes: int = setting(
-        "METRONOME_QUERY_BYTES",
-        size(1 * _MB, 1 * _TB),
-        1 * _GB,
-        "Memory that a question about journeys may hold.",
+        "METRONOME_QUERY_BYTES", size(1 * _MB, 1 * _TB), 1 * _GB, "Memory that a funnel, retention or paths may hold."
     )
     query_parallel: int = setting(
-        "METRONOME_QUERY_PARALLEL",
-        whole(0, 1024),
-        0,
-        "Questions about journeys that a worker answers at one time, 0: one a core; others wait in order.",
+        "METRONOME_QUERY_PARALLEL", whole(0, 1024), 0, "Funnels, retentions and paths at one time a worker; 0: cores."
     )
     parts_max_bytes: int = setting(
         "METRONOME_PARTS_MAX_BYTES",

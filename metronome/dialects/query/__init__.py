@@ -176,7 +176,8 @@ def _meta(kind: str, shared: Common, asked: Mapping[str, Any], answers: list[Ans
 
 def watched(request: Request) -> AbstractContextManager[None]:
     """While it runs, work for a client that has gone away is stopped."""
-    connection = request.environ.get("gunicorn.socket")
+    # What WSGI was given, not the process's environment.
+    connection = vars(request)["environ"].get("gunicorn.socket")
 
     def gone() -> bool:
         try:
