@@ -70,10 +70,7 @@ class Settings:
         shown="~/.cache/metronome",
     )
     url: str = setting(
-        "METRONOME_URL",
-        kinds.URL,
-        "http://127.0.0.1:8000",
-        "Where the commands tick, tock and load find the gateway.",
+        "METRONOME_URL", kinds.URL, "http://127.0.0.1:8000", "Where the commands tick, tock and load find the gateway."
     )
     key: str = setting(
         "METRONOME_KEY", kinds.TEXT, "", "API key that the commands tick, tock and load send.", secret=True
@@ -183,10 +180,7 @@ class Settings:
         "How long an idle connection stays open for the client's next request.",
     )
     streams: int = setting(
-        "METRONOME_STREAMS",
-        whole(1, 1_000_000),
-        10_000,
-        "Websockets and event streams open at one time; more get 503.",
+        "METRONOME_STREAMS", whole(1, 1_000_000), 10_000, "Websockets and event streams open at one time; more get 503."
     )
     stream_message_bytes: int = setting(
         "METRONOME_STREAM_MESSAGE_BYTES",
@@ -278,11 +272,7 @@ class Settings:
     )
     forward_password: str = setting("METRONOME_FORWARD_PASSWORD", kinds.TEXT, "", "Password of that user.", secret=True)
     lines_bind: str = setting(
-        "METRONOME_LINES_BIND",
-        kinds.BIND,
-        "",
-        "Where JSON lines are taken over TCP. Empty: nowhere.",
-        shown="(off)",
+        "METRONOME_LINES_BIND", kinds.BIND, "", "Where JSON lines are taken over TCP. Empty: nowhere.", shown="(off)"
     )
     lines_udp_bind: str = setting(
         "METRONOME_LINES_UDP_BIND",
