@@ -60,10 +60,10 @@ def create_app(
     app.url_map.merge_slashes = False
     app.url_map.strict_slashes = False
     metrics = metrics or Metrics()
-    ask = _for_keys(open_door(opened.client, settings, clock))
+    people = app.extensions["people"] = People(settings, opened.client)
+    ask = _for_keys(open_door(opened.client, settings, clock, resolver=people))
     intake = Intake(settings, opened.spool, metrics, folder=settings.spool_dir, clock=clock)
-    app.extensions["people"] = People(settings, opened.client)
-    doors = Doors(intake, ask, settings, metrics, clock, app.extensions["people"])
+    doors = Doors(intake, ask, settings, metrics, clock, people)
     _answer_errors(app)
     _count_requests(app, metrics)
     hosts.guard(app, settings)
