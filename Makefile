@@ -50,7 +50,7 @@ client:
 
 lock: .venv/dev
 	$(BIN)/pip install -q uv
-	$(LOCK) --all-extras -o requirements/dev.txt
+	$(LOCK) --extra embedded --extra test --extra lint -o requirements/dev.txt
 	$(LOCK) --extra embedded -c requirements/dev.txt -o requirements/embedded.txt
 	$(LOCK) -c requirements/dev.txt -o requirements/base.txt
 
