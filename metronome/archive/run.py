@@ -140,7 +140,10 @@ class Archiver:
         all_of_it = files.contents(paths, temporary)
         mapping = self._mapping(part.index)
         if kept is not None:
-            mapping = {**mapping, **kept.manifest.mapping}
+            # What came late may have properties that the day hadn't.
+            older = kept.manifest.mapping
+            properties = {**mapping.get("properties", {}), **older.get("properties", {})}
+            mapping = {**mapping, **older, "properties": properties}
             return replace(
                 kept.manifest,
                 events=all_of_it.events,

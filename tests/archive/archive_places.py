@@ -39,7 +39,7 @@ def s3_client(endpoint: str) -> Any:
     return boto3.client("s3", endpoint_url=endpoint)
 
 
-@pytest.fixture(scope="session", name="moto")
+@pytest.fixture(scope="module", name="moto")
 def opened_moto() -> Iterator[str]:
     """moto's server, over HTTP."""
     port = free_port()
@@ -48,9 +48,12 @@ def opened_moto() -> Iterator[str]:
     yield from _served(process, f"http://127.0.0.1:{port}")
 
 
-@pytest.fixture(scope="session", name="seaweed")
+@pytest.fixture(scope="module", name="seaweed")
 def opened_seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """SeaweedFS, or the S3 that METRONOME_TEST_S3 names."""
+    """SeaweedFS, or the S3 that METRONOME_TEST_S3 names.
+
+    One a module: two at once would want the same fixed ports.
+    """
     if given := os.environ.get("METRONOME_TEST_S3"):
         _make_bucket(given)
         yield given

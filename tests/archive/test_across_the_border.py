@@ -111,7 +111,7 @@ def test_an_answer_says_which_days_came_from_the_archive(installation: Installat
 def test_late_events_are_counted_once(installation: Installation) -> None:
     gateway = installation.gateway
     early = [{"id": "x", "@timestamp": "2026-10-23T10:00:00Z", "insert_id": f"e{n}"} for n in range(5)]
-    late = [{"id": "x", "@timestamp": "2026-10-23T11:00:00Z", "insert_id": f"l{n}"} for n in range(3)]
+    late = [{"id": "x", "@timestamp": "2026-10-23T11:00:00Z", "insert_id": f"l{n}", "new": "n"} for n in range(3)]
     gateway.accepted(early)
     gateway.drain()
     installation.archive(DAYS[0])
@@ -122,6 +122,10 @@ def test_late_events_are_counted_once(installation: Installation) -> None:
     done = installation.archive(DAYS[0])
     assert (done.events, done.added, done.deleted) == (8, 3, True)
     assert gateway.tock("x")["views"] == {"2026-10-23": 8}
+    where = [{"field": "new", "op": "is", "value": "n"}]
+    body = {"series": [{"event": "view", "where": where}], "from": "2026-10-23", "to": "2026-10-23"}
+    trend = gateway.http.post("/query/trend", json=body).json["result"]
+    assert trend["series"][0]["total"] == 3
     lease = installation.work.lease()
     with lease.held():
         folded = installation.work.care.compact(DAYS[0], lease, installation.work.state)
