@@ -115,7 +115,8 @@ def test_killed_at_any_step_and_run_again_nothing_is_lost_or_doubled(
         assert found.sources() == sources, f"after request {last}"
     else:
         pytest.fail("the run never came to its end")
-    assert {(False, 0), (False, 20), (True, 20)} <= reached
+    # Every fourth step only, on SeaweedFS: it may pass over the few between manifest and deletion.
+    assert {(False, 0), (True, 20), *([(False, 20)] if kind == "folder" else [])} <= reached
     done = found.archive(DAY)
     assert (done.events, found.days()) == (20, [])
     assert found.work.care.verify(DAY, deep=True).problems == ()
