@@ -28,6 +28,8 @@ from metronome.errors import ArchiveDamaged, ArchiveUnavailable, SetupError
 from metronome.files import replace_file
 from metronome.query import Ask, Sources, ask
 from metronome.query.index import Index
+from metronome.query.journeys.days import Days
+from metronome.query.journeys.questions import Resolver, Unresolved
 from metronome.query.search import Search
 from metronome.settings import Settings
 from metronome.store.client import our_errors
@@ -149,21 +151,25 @@ def open_door(
     settings: Settings,
     client: Elasticsearch,
     clock: Callable[[], datetime],
+    resolver: Resolver = Unresolved(),  # noqa: B008 - it holds nothing
     *,
     alone: Callable[[], bool] = lambda: False,
     objects: Objects | None = None,
 ) -> Ask:
-    """`ask` over Elasticsearch and METRONOME_ARCHIVE; where `alone` says so, over Elasticsearch without it."""
-    index = Index(Search(client, settings), settings)
+    """`ask` over Elasticsearch and METRONOME_ARCHIVE; where `alone` says so, over Elasticsearch without it.
+
+    `resolver` says which ids are one person.
+    """
+    index, days = Index(Search(client, settings), settings), Days(settings, resolver)
     archive = Archive(settings, client, objects)
 
     def bound(*questions: Any) -> list[Any]:
         if alone():
-            return ask(*questions, sources=Sources(index), now=clock())
+            return ask(*questions, sources=Sources(index, days=days), now=clock())
         for _ in range(TRIES):
             changes = archive.changes()
             try:
-                answers = ask(*questions, sources=Sources(index, (archive.snapshot(changes),)), now=clock())
+                answers = ask(*questions, sources=Sources(index, (archive.snapshot(changes),), days), now=clock())
             except Moved:
                 time.sleep(_PAUSE_S)
                 continue
