@@ -5,5 +5,4 @@ caller.py    who sent a request: the key it brings, the page's origin, the clien
 rates.py     how often a caller may send, counted by all processes of a host together
 events.py    turns a body into events: inflating within limits, JSON, NDJSON, forms
 request.py   HTTP: a body within limits, answers in JSON, CORS, ETag
-access.py    who may call a route
 """
