@@ -103,6 +103,11 @@ def fill(disk: Path) -> Path:
     return file
 
 
+def published(home: Path) -> str:
+    """What the processes have counted, as they tell each other once a second."""
+    return "".join(file.read_text(errors="replace") for file in home.glob("**/*.counts"))
+
+
 def is_well(troubled: Troubled) -> bool:
     return json.loads(troubled.ask("/readyz")[1])["status"] == "ready"
 
@@ -119,6 +124,9 @@ def test_on_a_full_disk_ticks_are_refused_and_everything_else_is_answered(
     assert troubled.tick("before") == 202
     troubled.arrives("before")
     workers = troubled.workers()
+    wait_for(
+        lambda: "metronome_http_requests" in published(small_disk), "the tick to be in the figures that are shared"
+    )
     filler = small_disk / "filler"
     if reserve:
         filler.write_bytes(bytes(shutil.disk_usage(small_disk).free - reserve + 2**20))
