@@ -249,4 +249,4 @@ def test_only_settings_reads_the_environment() -> None:
         }
         if names & {"environ", "environb", "getenv"}:
             readers.add(str(path.relative_to(ROOT)))
-    assert readers == {"metronome/settings.py"}
+    assert readers == {"metronome/settings/row.py"}

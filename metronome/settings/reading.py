@@ -1,0 +1,35 @@
+"""What questions may cost, and the day parts that some are answered from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from metronome.kinds import size, whole
+from metronome.settings.row import GB, MB, TB, setting
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What questions may cost, and the day parts that some are answered from."""
+
+    query_timeout_s: int = setting(
+        "METRONOME_QUERY_TIMEOUT_S", whole(1, 3600), 20, "How long a question to Elasticsearch may take."
+    )
+    query_events: int = setting(
+        "METRONOME_QUERY_EVENTS", whole(1, 10**12), 200_000_000, "Events that a funnel, retention or paths may read."
+    )
+    query_seconds: int = setting(
+        "METRONOME_QUERY_SECONDS", whole(1, 3600), 30, "How long a funnel, retention or paths may take, and may wait."
+    )
+    query_bytes: int = setting(
+        "METRONOME_QUERY_BYTES", size(1 * MB, 1 * TB), 1 * GB, "Memory that a funnel, retention or paths may hold."
+    )
+    query_parallel: int = setting(
+        "METRONOME_QUERY_PARALLEL", whole(0, 1024), 0, "Funnels, retentions and paths at one time a worker; 0: cores."
+    )
+    parts_max_bytes: int = setting(
+        "METRONOME_PARTS_MAX_BYTES",
+        size(1 * MB, 16 * TB),
+        10 * GB,
+        "Room for day parts below METRONOME_HOME/parts; the least recently read go first.",
+    )
