@@ -26,9 +26,8 @@ def limits_table() -> str:
     rows = ["| limit | default | of what | setting | beyond it |", "| --- | --- | --- | --- | --- |"]
     for limit in limits(Settings()):
         setting = f"`{limit.setting}`" if limit.setting else ""
-        rows.append(
-            f"| {limit.name} | {'none' if limit.value is None else limit.value} | {limit.unit} | {setting} | {limit.beyond} |"
-        )
+        value = "none" if limit.value is None else limit.value
+        rows.append(f"| {limit.name} | {value} | {limit.unit} | {setting} | {limit.beyond} |")
     return "\n".join(rows)
 
 
