@@ -92,11 +92,15 @@ class People:
         self._notes.close()
 
     def _run(self) -> None:
+        failed = 0
         while True:
             try:
                 self.refresh()
+                failed = 0
             except MetronomeError as error:
-                if (unsaid := self._sparing.turn(str(error))) is not None:
+                # A day's index that is being made can't be searched for a moment, and that is no trouble.
+                failed += 1
+                if failed > 2 and (unsaid := self._sparing.turn(str(error))) is not None:
                     log.warning("links can't be read", extra={"problem": str(error), "unsaid": unsaid})
             except Exception:
                 log.exception("links can't be read")
