@@ -129,8 +129,12 @@ def _role(client: Elasticsearch, settings: Settings) -> Iterator[Finding]:
 def _template(client: Elasticsearch, settings: Settings) -> Finding:
     try:
         outdated = indices.outdated(client, settings)
+        rivals = indices.rivals(client, settings)
     except MetronomeError as error:
         return Finding("template", False, str(error))
+    if rivals:
+        text = f"{'; '.join(map(str, rivals))}, so new indices get its mapping; lower its priority, or delete it"
+        return Finding("template", False, text)
     if not outdated:
         return Finding("template", True, f"{', '.join(indices.templates(settings))}: installed")
     return Finding(

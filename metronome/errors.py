@@ -20,6 +20,7 @@ MetronomeError
 │   ├── SpoolUnavailable
 │   ├── PartsUnavailable
 │   ├── QuestionsWait
+│   ├── DaysClosed
 │   └── StoreUnavailable
 └── Broken             ours or the operator's to mend (500)
     ├── SetupError          a setting, a file or a permission is wrong; says which and how to mend it
@@ -173,6 +174,10 @@ class PartsUnavailable(Busy):
 
 class QuestionsWait(Busy):
     """As many questions as may run are running, and none of them ended in time."""
+
+
+class DaysClosed(Busy):
+    """Days of the question have an index that is closed, so an answer would be too small."""
 
 
 class StoreUnavailable(Busy):

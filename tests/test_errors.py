@@ -377,6 +377,7 @@ def test_each_error_has_its_status_and_code() -> None:
         "SpoolUnavailable": (503, "spool_unavailable"),
         "PartsUnavailable": (503, "parts_unavailable"),
         "QuestionsWait": (503, "questions_wait"),
+        "DaysClosed": (503, "days_closed"),
         "StoreUnavailable": (503, "store_unavailable"),
         "Broken": (500, "broken"),
         "SetupError": (500, "setup_error"),

@@ -42,7 +42,8 @@ def _list(questions: Sequence[Listing], sources: Sources, now: datetime) -> list
 
 
 def _page(question: Listing, sources: Sources, now: datetime) -> Page:
-    search = sources.index.search
+    # The view has no closed index. Whether one matters is found out with the number of events.
+    search = sources.index.search.open_only()
     after = dict(question.after) if question.after else _first(question, sources, now)
     events: list[Event] = []
     for number, hit in enumerate(_hits(search, question, after), 1):
@@ -151,7 +152,9 @@ _TYPES = {"number": "number", "flag": "boolean", "flags": "boolean", **dict.from
 
 @answers(Properties)
 def _properties(questions: Sequence[Properties], sources: Sources, now: datetime) -> list[tuple[Property, ...]]:
-    return [tuple(_describe(question, sources.index.search)) for question in questions]
+    for question in questions:
+        sources.index.refuse_closed(question.period)
+    return [tuple(_describe(question, sources.index.search.open_only())) for question in questions]
 
 
 def _describe(question: Properties, search: Search) -> list[Property]:

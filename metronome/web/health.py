@@ -87,7 +87,8 @@ def _state(settings: Settings, spool: Spool, elasticsearch: str) -> dict[str, An
     drain = drain_status(settings.spool_dir)
     writable = spool.is_writable() and os.access(settings.spool_dir, os.W_OK)
     refused = quarantined(settings.spool_dir)
-    well = elasticsearch in ("green", "yellow") and drain["running"] and not drain["trouble"] and waiting.age_s < LAG_S
+    trouble = _trouble(drain, held(settings.spool_dir))
+    well = elasticsearch in ("green", "yellow") and drain["running"] and not trouble and waiting.age_s < LAG_S
     return {
         "status": "unready" if not writable else "ready" if well and refused is not None else "degraded",
         "spool": {
@@ -97,7 +98,7 @@ def _state(settings: Settings, spool: Spool, elasticsearch: str) -> dict[str, An
             "lag_s": round(waiting.age_s, 3),
         },
         "elasticsearch": elasticsearch,
-        "drain": {"running": drain["running"], "trouble": _trouble(drain, held(settings.spool_dir))},
+        "drain": {"running": drain["running"], "trouble": trouble},
         "quarantined": "unreadable" if refused is None else refused,
     }
 
@@ -110,7 +111,11 @@ def _trouble(drain: dict[str, Any], apart: dict[str, Backlog]) -> str:
         oldest_s = max(part.age_s for part in apart.values())
         count = "an index takes" if len(apart) == 1 else f"{len(apart)} indices take"
         return f"{count} nothing just now, the oldest event waits for {oldest_s:.0f} s; the drain's log says why"
-    return "the drain can't deliver just now; its log says why" if drain["trouble"] else ""
+    if drain["trouble"]:
+        return "the drain can't deliver just now; its log says why"
+    if drain.get("rivals"):
+        return "another index template stands above ours, so new indices get its mapping; `metronome doctor` names it"
+    return ""
 
 
 def _gauges(spool_dir: Path) -> Gauges:
@@ -125,6 +130,7 @@ def _gauges(spool_dir: Path) -> Gauges:
         "spool_age_seconds": ("Age of the oldest waiting event", waiting.age_s),
         "quarantine_readable": ("1 unless the quarantine's file is damaged", float(refused is not None)),
         "drain_running": ("1 while a drain empties the spools", float(bool(drain["running"]))),
+        "templates_in_force": ("1 unless another index template stands above ours", float(not drain.get("rivals"))),
         "undelivered_age_seconds": ("Age of the oldest event that its index can't take now", ("index", ages)),
     }
     if refused is not None:
