@@ -14,6 +14,7 @@ from archive_places import (  # noqa: F401  (fixtures)
     opened_credentials,
     opened_installation,
     opened_installation_for,
+    opened_minio,
     opened_moto,
     opened_place,
     opened_seaweed,
