@@ -18,11 +18,13 @@ MetronomeError
 ├── Busy               the same call will work later (503, with Retry-After)
 │   ├── SpoolFull
 │   ├── SpoolUnavailable
+│   ├── ArchiveUnavailable
 │   ├── PartsUnavailable
 │   ├── QuestionsWait
 │   ├── DaysClosed
 │   └── StoreUnavailable
 └── Broken             ours or the operator's to mend (500)
+    ├── ArchiveDamaged      an object of the archive isn't what its manifest says
     ├── SetupError          a setting, a file or a permission is wrong; says which and how to mend it
     └── StoreRefused        Elasticsearch answered what this code can't have caused
 
@@ -168,6 +170,10 @@ class SpoolUnavailable(Busy):
     """The spool can't be written; whether the request's bytes are on disk isn't known."""
 
 
+class ArchiveUnavailable(Busy):
+    """The archive doesn't answer, or answers that it can't just now."""
+
+
 class PartsUnavailable(Busy):
     """A day's part is being built by another process, or disk or memory don't allow it just now."""
 
@@ -186,6 +192,10 @@ class StoreUnavailable(Busy):
 
 class Broken(MetronomeError):
     """Ours or the operator's to mend."""
+
+
+class ArchiveDamaged(Broken):
+    """An object of the archive is missing, or isn't what its manifest says."""
 
 
 class SetupError(Broken):

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from metronome import __version__
+from metronome.cli.archive import archive, export, restore
 from metronome.cli.ask import load, tick, tock
 from metronome.cli.keys import keys
 from metronome.cli.parts import parts
@@ -30,6 +31,9 @@ COMMANDS: tuple[click.Command, ...] = (
     quarantine,
     load,
     parts,
+    archive,
+    restore,
+    export,
     doctor,
 )
 

@@ -39,6 +39,8 @@ class Answer:
     error_bound: Number = 0
     ignored_values: int = 0
     watermark: datetime | None = None
+    #: Days that were read from an archive, with the bytes that were fetched for each.
+    archived: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def total(self) -> Number:

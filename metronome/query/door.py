@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, Protocol
 
+from metronome.errors import BadQuestion
 from metronome.periods import Every, Period
 from metronome.query.answer import Answer, Row
 from metronome.query.body import MAX_BUCKETS, too_many_buckets
@@ -96,7 +97,31 @@ def _ask_questions(questions: Sequence[Question], sources: Sources, now: datetim
 
 @answers(Known)
 def _ask_known(questions: Sequence[Known], sources: Sources, now: datetime) -> list[bool]:
-    return [sources.index.is_known(question) for question in questions]
+    return [sources.index.is_known(known) or _is_elsewhere(known, sources) for known in questions]
+
+
+def _is_elsewhere(known: Known, sources: Sources) -> bool:
+    """Whether another source has such an event; the latest days are looked at first, and one is enough."""
+    counted = Question(known.where)
+    for source in sources.others:
+        for period in reversed(source.holds(counted.period)):
+            (partial,) = source.partials([replace(counted, period=period)], alone=False)
+            if any(tally.events for tally in partial.tallies.values()):
+                return True
+    return False
+
+
+def refuse_other_days(period: Period, sources: Sources, what: str) -> None:
+    """Raises BadQuestion where only another source holds days of the period: an answer would leave them out unsaid."""
+    for source in sources.others:
+        held = source.holds(period)
+        if held:
+            first, last = held[0].start, held[-1].end
+            days = f"{first:%Y-%m-%d} to {last - timedelta(milliseconds=1):%Y-%m-%d}" if first and last else "some days"
+            raise BadQuestion(
+                f"{what} aren't given of archived days ({days}); ask for days after these, say archive=no to leave "
+                "them out, or `metronome restore` them"
+            )
 
 
 def cut(period: Period, sources: Sources) -> list[tuple[Source, Period]]:
@@ -144,6 +169,7 @@ def finish(question: Question, partial: Partial, now: datetime, watermark: datet
         error_bound=bound,
         ignored_values=partial.ignored,
         watermark=watermark,
+        archived=partial.archived,
     )
 
 

@@ -18,7 +18,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from metronome.errors import BadQuestion, DaysClosed, StoreRefused
-from metronome.periods import Every, Period, from_ms
+from metronome.periods import Every, Period, from_ms, to_ms
 from metronome.query import shipped
 from metronome.query.body import (
     Json,
@@ -221,7 +221,10 @@ class Index:
         body = {"size": 0, "track_total_hits": False, "query": query, "aggs": aggs}
         found = self.search(body, indices).get("aggregations", {})
         first, last = (found.get(name, {}).get("value") for name in ("first", "last"))
-        first, last = (0, 0) if first is None or last is None else (first, last)
+        if first is None or last is None:
+            # Without events any bucket will do; one a minute from 1970 on would be too many.
+            edge = period.start or (period.end and period.end - timedelta(milliseconds=1)) or from_ms(0)
+            first = last = to_ms(edge)
         bounded = Period(period.start or from_ms(first), period.end or from_ms(last) + timedelta(milliseconds=1))
         return [replace(question, period=bounded) for question in questions]
 

@@ -20,7 +20,7 @@ from metronome.query.answer import Page, Property
 from metronome.query.body import STAMPED, Json, all_of, parts_of, within
 from metronome.query.clause import clause
 from metronome.query.condition import All, Condition
-from metronome.query.door import Sources, answers, ask
+from metronome.query.door import Sources, answers, ask, refuse_other_days
 from metronome.query.kinds import NAMED, TEXTS, Kinds
 from metronome.query.partial import EXACT_UNIQUES
 from metronome.query.question import Listing, Properties, Question
@@ -42,6 +42,8 @@ def _list(questions: Sequence[Listing], sources: Sources, now: datetime) -> list
 
 
 def _page(question: Listing, sources: Sources, now: datetime) -> Page:
+    if not question.after:
+        refuse_other_days(question.period, sources, "the events themselves")
     # The view has no closed index. Whether one matters is found out with the number of events.
     search = sources.index.search.open_only()
     after = dict(question.after) if question.after else _first(question, sources, now)
@@ -153,6 +155,7 @@ _TYPES = {"number": "number", "flag": "boolean", "flags": "boolean", **dict.from
 @answers(Properties)
 def _properties(questions: Sequence[Properties], sources: Sources, now: datetime) -> list[tuple[Property, ...]]:
     for question in questions:
+        refuse_other_days(question.period, sources, "fields")
         sources.index.refuse_closed(question.period)
     return [tuple(_describe(question, sources.index.search.open_only())) for question in questions]
 

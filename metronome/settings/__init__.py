@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from metronome.errors import SetupError
+from metronome.settings.archive import Archive
 from metronome.settings.delivery import Delivery
 from metronome.settings.engine import Engine
 from metronome.settings.events import Events
@@ -29,7 +30,7 @@ __all__ = ["Settings", "environment", "read"]
 
 # A dataclass takes the fields of its last base first: the table begins with the gateway.
 @dataclass(frozen=True)
-class Settings(Reading, Delivery, Listen, Events, Http, Engine, Gateway):
+class Settings(Archive, Reading, Delivery, Listen, Events, Http, Engine, Gateway):
     """All settings of one installation, checked and typed."""
 
     @classmethod
@@ -52,6 +53,11 @@ class Settings(Reading, Delivery, Listen, Events, Http, Engine, Gateway):
     @property
     def parts_dir(self) -> Path:
         return self.home / "parts"
+
+    @property
+    def archive_dir(self) -> Path:
+        """Copies of what was read from the archive; deletable at will."""
+        return self.home / "archive"
 
     @property
     def metrics_dir(self) -> Path:

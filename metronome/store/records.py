@@ -21,7 +21,7 @@ from typing import Any
 
 from elasticsearch import ConflictError, Elasticsearch
 from elasticsearch import NotFoundError as ElasticNotFound
-from elasticsearch_dsl import Boolean, Date, Document, Keyword, MetaField
+from elasticsearch_dsl import Boolean, Date, Document, Keyword, Long, MetaField
 
 from metronome.errors import Conflict, NotFound
 from metronome.files import replace_file
@@ -67,8 +67,20 @@ class KeyDocument(RecordDocument):
     used_at = Date()
 
 
+class ArchiveDocument(RecordDocument):
+    """What archivers tell each other and those who ask (`metronome.archive`): who works, what has changed."""
+
+    holder = Keyword()
+    term = Long()
+    until = Date()
+    changes = Long()
+    uuid = Keyword(**_KEPT_ONLY)
+    restored = Boolean()
+    ids_sha256 = Keyword(**_KEPT_ONLY)
+
+
 #: Every kind of record, by its name, which the name of its index contains.
-KINDS: dict[str, type[RecordDocument]] = {"keys": KeyDocument}
+KINDS: dict[str, type[RecordDocument]] = {"archive": ArchiveDocument, "keys": KeyDocument}
 
 
 def template(settings: Settings, kind: str) -> dict[str, Any]:

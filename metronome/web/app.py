@@ -61,7 +61,7 @@ def create_app(
     app.url_map.strict_slashes = False
     metrics = metrics or Metrics()
     people = app.extensions["people"] = People(settings, opened.client)
-    ask = _for_keys(open_door(opened.client, settings, clock, resolver=people))
+    ask = _for_keys(_open_door(settings, opened.client, clock, people))
     intake = Intake(settings, opened.spool, metrics, folder=settings.spool_dir, clock=clock)
     doors = Doors(intake, ask, settings, metrics, clock, people)
     _answer_errors(app)
@@ -79,6 +79,15 @@ def create_app(
     chapters = [Chapter(dialect.name, dialect.meaning, dialect.paths()) for dialect in DIALECTS]
     app.extensions["openapi"] = openapi.describe(app, [*chapters, health.CHAPTER, limits.CHAPTER, scripts.CHAPTER])
     return app
+
+
+def _open_door(settings: Settings, client: Elasticsearch, clock: Callable[[], datetime], people: People) -> Ask:
+    if not settings.archive:
+        return open_door(client, settings, clock, resolver=people)
+    # boto3 and DuckDB take memory in each worker: only who has an archive pays for it.
+    from metronome.archive.asking import open_door as with_archive
+
+    return with_archive(settings, client, clock, people, alone=lambda: request.args.get("archive") == "no")
 
 
 def _for_keys(ask: Ask) -> Ask:

@@ -135,8 +135,10 @@ def _reason(reasons: Any) -> str:
 
 def _posted(request: Request, settings: Settings) -> Any:
     for name in request.args:
-        if name not in ("q", "format") and not name.startswith("_"):
-            raise BadQuestion(f"{name[:40]}: isn't a parameter; there are q and format", field=name[:40])
+        if name not in ("q", "format", "archive") and not name.startswith("_"):
+            raise BadQuestion(f"{name[:40]}: isn't a parameter; there are q, format and archive", field=name[:40])
+    if request.args.get("archive", "yes") not in ("yes", "no"):
+        raise BadQuestion("archive: yes or no", field="archive")
     data = body(request, settings) if request.method == "POST" else request.args.get("q", "").encode()
     if len(data) > MAX_QUESTION:
         raise BadQuestion(f"a question has at most {MAX_QUESTION} bytes")
@@ -167,6 +169,13 @@ def _meta(kind: str, shared: Common, asked: Mapping[str, Any], answers: list[Ans
     }
     if not exact:
         meta["error_bound"] = max(answer.error_bound for answer in answers)
+    archived = [answer.archived for answer in answers if answer.archived]
+    if archived:
+        days = sorted({day for found in archived for day in found})
+        fetched = sum(sum(found.values()) for found in archived)
+        meta["archive"] = {"asked": True, "days": days, "bytes": fetched}
+    elif request.args.get("archive") == "no":
+        meta["archive"] = {"asked": False, "days": [], "bytes": 0}
     if asked.get("unit"):
         meta["unit"] = asked["unit"]
     if shared.explain:
@@ -223,9 +232,16 @@ def paths() -> Paths:
 
 def _operation(kind: str, schema: type[Schema] | None) -> dict[str, Any]:
     formats = {"in": "query", "name": "format", "schema": {"type": "string", "enum": ["json", "csv", "ndjson"]}}
+    archive = {
+        "in": "query",
+        "name": "archive",
+        "schema": {"type": "string", "enum": ["yes", "no"]},
+        "description": "no: Elasticsearch alone is asked, and archived days are left out",
+    }
+    shared = [formats, archive]
     operation: dict[str, Any] = {
         "summary": _SUMMARIES[kind],
-        "parameters": [formats],
+        "parameters": shared,
         "responses": {
             "200": {
                 "description": "The answer; as a table with format=csv or ndjson",
@@ -244,7 +260,7 @@ def _operation(kind: str, schema: type[Schema] | None) -> dict[str, Any]:
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
     else:
         q = {"in": "query", "name": "q", "required": True, "schema": {"type": "string"}}
-        operation["parameters"] = [{**q, "description": "The question as JSON, percent-encoded"}, formats]
+        operation["parameters"] = [{**q, "description": "The question as JSON, percent-encoded"}, *shared]
     return operation
 
 
