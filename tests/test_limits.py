@@ -83,6 +83,7 @@ def test_the_limit_of_an_event_is_in_bytes_as_stored(gateway: Gateway) -> None:
 NOT_LIMITS = {
     *("shards", "refresh_s", "workers", "threads"),
     *("drain_bulk_bytes", "drain_senders", "drain_timeout_s", "parts_max_bytes"),
+    *("archive_after", "keep"),
 }
 
 
