@@ -18,6 +18,7 @@ from metronome.intake import Intake
 from metronome.metrics import Metrics
 from metronome.people import People
 from metronome.query import Ask
+from metronome.segments import Segments
 from metronome.settings import Settings
 
 #: OpenAPI path items: `{"/tick": {"post": {operation}}}`. A schema in it may be a marshmallow class.
@@ -34,6 +35,7 @@ class Doors:
     metrics: Metrics
     clock: Callable[[], datetime]
     people: People
+    segments: Segments
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ _ERRORS = {
     401: "A key is missing, or isn't valid",
     403: "The key isn't for this scope, origin, network or application",
     404: "There is nothing here",
+    409: "It was changed by somebody else since it was read, or exists already",
     411: "No length was sent",
     413: "The body, the batch or what it inflates to is too large",
     415: "The media type or encoding isn't understood",

@@ -79,8 +79,21 @@ class ArchiveDocument(RecordDocument):
     ids_sha256 = Keyword(**_KEPT_ONLY)
 
 
+class SegmentDocument(RecordDocument):
+    """A version of a saved segment (`metronome.segments`). `rule` is JSON as text."""
+
+    title = Keyword(**_KEPT_ONLY)
+    rule = Keyword(**_KEPT_ONLY)
+    version = Long(**_KEPT_ONLY)
+    saved_at = Date(**_KEPT_ONLY)
+
+
 #: Every kind of record, by its name, which the name of its index contains.
-KINDS: dict[str, type[RecordDocument]] = {"archive": ArchiveDocument, "keys": KeyDocument}
+KINDS: dict[str, type[RecordDocument]] = {
+    "archive": ArchiveDocument,
+    "keys": KeyDocument,
+    "segments": SegmentDocument,
+}
 
 
 def template(settings: Settings, kind: str) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from metronome.logs import Sparing
 from metronome.metrics import Metrics
 from metronome.people import People
 from metronome.query import Ask, of_app, open_door
+from metronome.segments import Segments
 from metronome.settings import Settings
 from metronome.spool.spool import Spool
 from metronome.web import front, health, hosts, limits, openapi, scripts
@@ -63,7 +64,7 @@ def create_app(
     people = app.extensions["people"] = People(settings, opened.client)
     ask = _for_keys(_open_door(settings, opened.client, clock, people))
     intake = Intake(settings, opened.spool, metrics, folder=settings.spool_dir, clock=clock)
-    doors = Doors(intake, ask, settings, metrics, clock, people)
+    doors = Doors(intake, ask, settings, metrics, clock, people, Segments(opened.client, settings))
     _answer_errors(app)
     _count_requests(app, metrics)
     hosts.guard(app, settings)
