@@ -5,16 +5,18 @@ import * as build from "./build.js";
 import { choose, el, field } from "./dom.js";
 import * as items from "./items.js";
 import * as lists from "./lists.js";
+import { video } from "./media.js";
 import * as now from "./now.js";
 import * as overview from "./overview.js";
 import { common, go, link, range, read } from "./state.js";
 import { language, names, speak, t } from "./text.js";
+import { usage } from "./usage.js";
 
 // `start` stands in the page itself: it is there without scripts, too.
 const VIEWS = {
   overview: ["Overview", overview.view], items: ["Items", items.view], events: ["Events", lists.events],
   trend: ["Trend", build.trend], funnel: ["Funnel", build.funnel], retention: ["Retention", build.retention],
-  paths: ["Paths", build.paths], people: ["People", lists.people], live: ["Live", now.live], health: ["Health", now.health],
+  paths: ["Paths", build.paths], people: ["People", lists.people], live: ["Live", now.live], video: ["Video", video], counter: ["COUNTER", usage], health: ["Health", now.health],
   start: ["Start", (place) => place.append(start)],
 };
 

@@ -27,7 +27,7 @@ const GERMAN = {
   "Drain": "Ausleitung", "running": "läuft", "not running": "läuft nicht", "yes": "ja", "no": "nein",
   "Events of the last five minutes": "Ereignisse der letzten fünf Minuten", "Watching …": "Beobachte …",
   "Stop": "Anhalten", "Watch": "Beobachten", "Add to overview": "Zum Überblick", "Skip to content": "Zum Inhalt",
-  "Plays": "Wiedergaben", "Sources": "Quellen", "Engagement": "Verweildauer", "Delete": "Löschen",
+  "Person": "Person", "Plays": "Wiedergaben", "Sources": "Quellen", "Engagement": "Verweildauer", "Delete": "Löschen",
 };
 
 const LANGUAGES = { en: {}, de: GERMAN };
