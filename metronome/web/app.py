@@ -25,7 +25,7 @@ from metronome.query import Ask, of_app, open_door
 from metronome.segments import Segments
 from metronome.settings import Settings
 from metronome.spool.spool import Spool
-from metronome.web import front, health, hosts, limits, openapi, scripts
+from metronome.web import dashboard, front, health, hosts, limits, openapi, scripts
 from metronome.web.openapi import Chapter
 from metronome.wire.access import bound_app, guard
 from metronome.wire.request import error_answer, json_answer
@@ -72,7 +72,7 @@ def create_app(
         app.url_map.converters.update(dialect.converters)
         app.register_blueprint(dialect.blueprint(doors))
     rooms = (health.blueprint(settings, opened.spool, opened.client, metrics), front.blueprint(), *openapi.blueprints())
-    for blueprint in (*rooms, limits.blueprint(settings), scripts.blueprint()):
+    for blueprint in (*rooms, limits.blueprint(settings), scripts.blueprint(), dashboard.blueprint()):
         app.register_blueprint(blueprint)
     _check_scopes(app)
     app.extensions["keyring"] = Keyring(settings, opened.client)
