@@ -13,7 +13,23 @@ So nothing here imports anything else of Metronome.
 """
 
 from metronome.client.http import TIMEOUT_S, Target, get, is_ready, post, url_of
+from metronome.client.logs import EventHandler
+from metronome.client.middleware import ASGIMiddleware, MetronomeFlask, WSGIMiddleware
 from metronome.client.retriever import Retriever, TimeRange
 from metronome.client.tracker import Tracker
 
-__all__ = ["TIMEOUT_S", "Retriever", "Target", "TimeRange", "Tracker", "get", "is_ready", "post", "url_of"]
+__all__ = [
+    "TIMEOUT_S",
+    "ASGIMiddleware",
+    "EventHandler",
+    "MetronomeFlask",
+    "Retriever",
+    "Target",
+    "TimeRange",
+    "Tracker",
+    "WSGIMiddleware",
+    "get",
+    "is_ready",
+    "post",
+    "url_of",
+]

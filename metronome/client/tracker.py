@@ -82,7 +82,7 @@ class Tracker:
     ) -> None:
         self.application = application
         self._target = Target.of(options, timeout_s)
-        self._sync, self._path, self._exit_s, self._patience_s = sync, path + "?receipt=full", exit_s, patience_s
+        self._sync, self._path, self.exit_s, self._patience_s = sync, path + "?receipt=full", exit_s, patience_s
         self._events, self._bytes, self._interval_s = batch_events, batch_bytes, interval_s
         self._queue: Queue = MemoryQueue(max_queue) if folder is None else DiskQueue(Path(folder), max_queue)
         self._start_afresh()
@@ -302,7 +302,7 @@ class Tracker:
 
     def _at_exit(self) -> None:
         try:
-            if not self.flush(self._exit_s):
+            if not self.flush(self.exit_s):
                 log.warning("%d events weren't delivered", self.pending)
         finally:
             with self._changed:
