@@ -8,12 +8,13 @@ An event has the path as its `id`, and `url`, `referer`, `status`, `method`, `du
 judged, and not stored. What happened is the first of these that applies, as with access logs:
 
     error       status 400 and above
-    hit         any method but GET, any status but 200 and 304, or an answer that isn't a page or a file: JSON, a script,
-                a style, a picture, a font
+    hit         any method but GET, any status but 200 and 304, or an answer that is neither a page nor a file to keep:
+                JSON, a script, a style, a picture, a font
     view        a page
     download    any other file; `format` is the extension, or the media type's second half
 
-Neither addresses of visitors nor cookies or query parameters are sent. A failure to log keeps no request from its answer.
+Neither addresses of visitors nor cookies or query parameters are sent. A failure to log keeps no request from its
+answer.
 """
 
 from __future__ import annotations

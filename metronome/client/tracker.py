@@ -15,6 +15,7 @@ Source: semantics, section 15.
 from __future__ import annotations
 
 import atexit
+import itertools
 import json
 import logging
 import os
@@ -82,6 +83,7 @@ class Tracker:
     ) -> None:
         self.application = application
         self._target = Target.of(options, timeout_s)
+        self._numbers = itertools.count(1)
         self._sync, self._path, self.exit_s, self._patience_s = sync, path + "?receipt=full", exit_s, patience_s
         self._events, self._bytes, self._interval_s = batch_events, batch_bytes, interval_s
         self._queue: Queue = MemoryQueue(max_queue) if folder is None else DiskQueue(Path(folder), max_queue)
@@ -122,6 +124,8 @@ class Tracker:
         """
         said = {"event": event, **({"app": self.application} if self.application else {}), **properties}
         said.setdefault("timestamp", datetime.now(UTC))
+        # Events of one millisecond have an order too.
+        said.setdefault("seq", next(self._numbers))
         return self.put(said)
 
     def put(self, event: dict[str, Any]) -> str:
@@ -175,12 +179,13 @@ class Tracker:
         with self._changed:
             if self._closed:
                 raise ValueError("the tracker is closed")
-            if not len(self._queue):
+            was_empty = not len(self._queue)
+            if was_empty:
                 self._due = time.monotonic() + self._interval_s
             self._added += 1
             self._drop(self._queue.add(body))
             self._start_worker()
-            if len(self._queue) >= self._events:
+            if was_empty or len(self._queue) >= self._events:
                 self._changed.notify_all()
 
     def _drop(self, events: int) -> None:

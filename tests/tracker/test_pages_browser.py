@@ -147,7 +147,7 @@ def test_the_time_range_changes_the_buckets(live: Live, page: Any) -> None:
     assert options == ["Hour", "Day", "Week", "Month"]
     page.select_option("#time-range", "1h")
     page.wait_for_selector("circle.point[aria-label*='11:00']")
-    assert points(page, ".s0") == ["login: 1 at 5 Oct 2025, 10:00", "login: 0 at 5 Oct 2025, 11:00"]
+    assert points(page, ".s1") == ["login: 1 at 5 Oct 2025, 10:00", "login: 0 at 5 Oct 2025, 11:00"]
 
 
 def test_a_point_can_be_reached_by_keyboard_and_says_its_label_value_and_time(live: Live, page: Any) -> None:
