@@ -213,9 +213,16 @@ Metronome listens on {url}
   A tick:   curl -H 'Content-Type: application/json' -d '{{"id": "home"}}' {url}/tick
   A tock:   curl {url}/tock/home.json
   Try it:   {url}/try
+  A lively site's month to look at, in another terminal:   {_demo(url)}
 {_other_ports(settings)}
 Data is in {settings.home}. Ctrl-C stops everything; nothing accepted is lost.
 """
+
+
+def _demo(url: str) -> str:
+    """The command that fills this gateway, as it can be pasted into a shell in the same folder."""
+    program = sys.argv[0] if sys.argv[0].endswith("/metronome") else "metronome"
+    return f"{'' if url == Settings().url else f'METRONOME_URL={url} '}{program} demo"
 
 
 def _other_ports(settings: Settings) -> str:

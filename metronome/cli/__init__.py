@@ -9,6 +9,7 @@ import click
 from metronome import __version__
 from metronome.cli.archive import archive, export, restore
 from metronome.cli.ask import load, tick, tock
+from metronome.cli.demo import demo
 from metronome.cli.keys import keys
 from metronome.cli.parts import parts
 from metronome.cli.quarantine import quarantine
@@ -30,6 +31,7 @@ COMMANDS: tuple[click.Command, ...] = (
     keys,
     quarantine,
     load,
+    demo,
     parts,
     archive,
     restore,

@@ -61,7 +61,8 @@ def tock(
     "--format",
     "form",
     default="auto",
-    help="auto, ndjson (events), json, common, combined, vhost_combined, or a LogFormat string of Apache httpd.",
+    help="auto, ndjson (events), json, common, combined, vhost_combined, splunk (the analytics example's event text), "
+    "or a LogFormat string of Apache httpd.",
 )
 @click.option("--app", default="", help="Application or site to note on every event.")
 @click.option("--source", default="", help="Server that wrote the log: two servers' equal lines are two events.")

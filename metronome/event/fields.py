@@ -106,6 +106,12 @@ FIELDS: tuple[Field, ...] = (
     ),
     Field("linked_id", "keyword", "Another id of the person of `distinct_id`, in `$identify`, `$alias`, `$merge`."),
     Field("reverses", "keyword", "`_id` of the link that `$unmerge` takes back."),
+    Field(
+        "analytics_index",
+        "keyword",
+        "Index that AnalyticsTracker was given, where it isn't the default: its events are kept apart.",
+        dialect="applications",
+    ),
     Field("merged_by", "keyword", "Key with which people were merged or unmerged.", owned=True, dialect="people"),
 )
 

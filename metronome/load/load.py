@@ -1,7 +1,7 @@
 """`metronome load`: a file of events or an access log goes to a gateway, every line once.
 
     1. open      a file, a gzip file (known by its first bytes) or standard input gives lines with offsets (logfile.py)
-    2. read      a line becomes an event (accesslog.py); an unreadable line goes to FILE.unreadable with the reason
+    2. read      a line becomes an event (accesslog.py, splunk.py), or goes to FILE.unreadable with the reason
     3. post      batches go to POST /tick, again and again while the gateway is busy or away
     4. note      after every receipt, METRONOME_HOME/load holds how far the load got (note.py)
 
@@ -31,10 +31,11 @@ from tqdm import tqdm
 
 from metronome import client
 from metronome.errors import BadQuestion, SetupError, StoreUnavailable
-from metronome.event.fields import TIME_NAMES
+from metronome.event.fields import TIME_NAMES, Event
 from metronome.load.accesslog import Reader, apache_reader, is_logged_request, json_reader, to_event
 from metronome.load.logfile import Damaged, Line, LogFile
 from metronome.load.note import Kept, Note
+from metronome.load.splunk import splunk_event
 
 #: A batch of more bytes than this is posted, however few events it has. The gateway's limit is 10 MiB.
 MAX_BATCH_BYTES = 4 * 2**20
@@ -45,7 +46,7 @@ PATIENCE_S = 600
 
 _MAX_WAIT_S = 30
 
-FORMS = ("auto", "ndjson", "json", "common", "combined", "vhost_combined", "main")
+FORMS = ("auto", "ndjson", "json", "common", "combined", "vhost_combined", "main", "splunk")
 
 
 @dataclass
@@ -138,7 +139,7 @@ class Reading:
         self._apache: Reader | None = None
         if form not in FORMS and "%" not in form:
             raise BadQuestion(f"--format: {form!r} is none of {', '.join(FORMS)}, and no LogFormat string")
-        if form not in ("json", "ndjson"):
+        if form not in ("json", "ndjson", "splunk"):
             try:
                 self._apache = apache_reader(form)
             except ValueError as error:
@@ -163,11 +164,16 @@ class Reading:
             form = self._choose(line.raw) if line.raw[:1] == b"{" else "apache"
         if form == "ndjson":
             return self._given(line.raw, insert_id), ""
-        event = to_event(json_reader(line.raw) if form == "json" or self._apache is None else self._apache(line.raw))
+        event = self._read(form, line.raw)
         event["insert_id"] = insert_id
         if self._app:
             event["app"] = self._app
         return orjson.dumps(event), str(event["event"])
+
+    def _read(self, form: str, raw: bytes) -> Event:
+        if form == "splunk":
+            return splunk_event(raw)
+        return to_event(json_reader(raw) if form == "json" or self._apache is None else self._apache(raw))
 
     def _choose(self, raw: bytes) -> str:
         """The format of a file of JSON lines, `json` (an access log) or `ndjson` (events). The first line decides."""

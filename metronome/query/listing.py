@@ -211,10 +211,12 @@ def _describe(question: Properties, search: Search) -> list[Property]:
     for group in groups:
         kinds_seen: set[str] = set()
         for indices, kinds in search.kinds([*dict.fromkeys((*group, *asked))]):
-            aggs = {name: _about(name, kinds) for name in group}
+            # Numbers, since a field's name may hold brackets, which an aggregation's can't.
+            aggs = {str(number): _about(name, kinds) for number, name in enumerate(group)}
             query = all_of([_asked(question.where, kinds), *within(question.period)])
             body = {"size": 0, "track_total_hits": False, "query": query, "aggs": aggs}
-            for name, about in search(body, indices).get("aggregations", {}).items():
+            for number, about in search(body, indices).get("aggregations", {}).items():
+                name = group[int(number)]
                 kind = kinds.of(name)
                 found[name].add(kind, about, alone=kind not in kinds_seen or name not in several)
                 kinds_seen.add(kind)
