@@ -18,20 +18,18 @@ const READY = [
   ["Downloads by format", "trend", { series: [{ name: "downloads", event: "download" }], by: ["format"], top: 10, interval: "total" }, "totals"],
 ];
 
-const SAVED = "/saved/dashboards/overview";
-
 /** The panels that were added, or an empty list. */
 export async function added() {
   try {
-    const found = await json(SAVED);
-    return found.panels ?? found.value?.panels ?? [];
+    const { dashboards } = await json("/saved/dashboards");
+    return dashboards.find((one) => one.id === "overview")?.panels ?? [];
   } catch {
     return [];
   }
 }
 
 export async function keep(panels) {
-  await json(SAVED, { method: "PUT", body: { title: "Overview", panels } });
+  await json("/saved/dashboards/overview", { method: "PUT", body: { title: "Overview", panels } });
 }
 
 export async function view(place, parameters) {
