@@ -22,14 +22,14 @@ const READY = [
 export async function added() {
   try {
     const { dashboards } = await json("/saved/dashboards");
-    return dashboards.find((one) => one.id === "overview")?.panels ?? [];
+    return dashboards.find((one) => one.id === "overview")?.tiles ?? [];
   } catch {
     return [];
   }
 }
 
 export async function keep(panels) {
-  await json("/saved/dashboards/overview", { method: "PUT", body: { title: "Overview", panels } });
+  await json("/saved/dashboards/overview", { method: "PUT", body: { title: "Overview", tiles: panels } });
 }
 
 export async function view(place, parameters) {
