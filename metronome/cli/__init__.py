@@ -9,6 +9,7 @@ import click
 from metronome import __version__
 from metronome.cli.ask import load, tick, tock
 from metronome.cli.keys import keys
+from metronome.cli.kibana import kibana
 from metronome.cli.parts import parts
 from metronome.cli.quarantine import quarantine
 from metronome.cli.setup import doctor, mappings, settings
@@ -30,6 +31,7 @@ COMMANDS: tuple[click.Command, ...] = (
     quarantine,
     load,
     parts,
+    kibana,
     doctor,
 )
 
