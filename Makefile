@@ -48,6 +48,7 @@ format: .venv/dev
 docs: .venv/dev
 	$(BIN)/cog -r -I . $(WITH_COG)
 	$(BIN)/metronome mappings mappings
+	$(BIN)/metronome kibana export docker/kibana/metronome.ndjson
 
 client:
 	cd clients/javascript && npm ci && npm run build && npm test && npm run types

@@ -18,7 +18,7 @@ from metronome.keyring import Keyring
 from metronome.node.node import running
 from metronome.settings import Settings
 from metronome.spool.quarantine import quarantined
-from metronome.spool.status import backlog, drain_status, held
+from metronome.spool.status import backlog, drain_status, held, listen_runs
 from metronome.store import indices, names
 from metronome.store.client import check, connect, health, our_errors
 from metronome.store.role import role
@@ -48,6 +48,8 @@ def examine() -> Iterator[Finding]:
     yield _home(settings)
     yield from _elasticsearch(settings)
     yield _drain(settings)
+    if settings.listens:
+        yield _listen(settings)
     yield _spool(settings)
     yield _quarantine(settings)
     url = url_of(settings.bind)
@@ -166,6 +168,13 @@ def _drain(settings: Settings) -> Finding:
     if status["trouble"]:
         return Finding("drain", False, f"running, but Elasticsearch takes nothing: {status['trouble']}")
     return Finding("drain", True, f"running, process {status['pid']}")
+
+
+def _listen(settings: Settings) -> Finding:
+    ports = ", ".join(filter(None, (settings.forward_bind, settings.lines_bind, settings.lines_udp_bind)))
+    if listen_runs(settings.spool_dir):
+        return Finding("listen", True, f"running, at {ports}")
+    return Finding("listen", False, f"nothing listens at {ports}; start `metronome up` or `metronome listen`")
 
 
 def _spool(settings: Settings) -> Finding:

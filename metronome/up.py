@@ -129,7 +129,7 @@ class Installation:
     def _start(self) -> None:
         self.settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         _check_bind(self.settings.bind)
-        if access.is_wanted(self.settings):
+        if self.settings.listens:
             access.ports(self.settings)
         address = None
         if not self.settings.elasticsearch_url:
@@ -153,7 +153,7 @@ class Installation:
         self.drain.start()
         self.streams.start()
         self.web.start()
-        if access.is_wanted(self.settings):
+        if self.settings.listens:
             self.listen.start()
         self._await_ready()
 

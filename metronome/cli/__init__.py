@@ -11,6 +11,7 @@ from metronome.cli.archive import archive, export, restore
 from metronome.cli.ask import load, tick, tock
 from metronome.cli.demo import demo
 from metronome.cli.keys import keys
+from metronome.cli.kibana import kibana
 from metronome.cli.parts import parts
 from metronome.cli.quarantine import quarantine
 from metronome.cli.setup import doctor, mappings, settings
@@ -36,6 +37,7 @@ COMMANDS: tuple[click.Command, ...] = (
     archive,
     restore,
     export,
+    kibana,
     doctor,
 )
 
