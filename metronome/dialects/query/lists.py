@@ -40,12 +40,11 @@ def values(asked: Mapping[str, Any], common: Common, ask: Ask) -> Result:
     """The values of a field, in most events first, with the number of subjects that have events with the value."""
     name, search = own_name(asked["field"]), asked["search"]
     where = All(common.where, event(asked["event"], "values"), *([Contains(name, search)] if search else []))
-    measures = (Count(), unique_of(common.subject))
-    questions = [Question(where, measure, (Values(name),), common.period) for measure in measures]
-    if of_persons(common):
-        questions = [from_parts(question, common) for question in questions]
-    answers = ask(*questions)
-    subjects = {typed(row.key[0]): row.value for row in answers[-1].rows}
+    counted, unique = (
+        Question(where, measure, (Values(name),), common.period) for measure in (Count(), unique_of(common.subject))
+    )
+    answers = _asked_of_persons(asked, common, ask, counted, unique) if of_persons(common) else ask(counted, unique)
+    subjects = {typed(row.key[0]): row.value for row in answers[1].rows} if len(answers) > 1 else {}
     rows = [
         {"value": row.key[0], "events": row.value, "subjects": subjects.get(typed(row.key[0]))}
         for row in answers[0].rows
@@ -53,6 +52,18 @@ def values(asked: Mapping[str, Any], common: Common, ask: Ask) -> Result:
         if not search or (isinstance(row.key[0], str) and search in row.key[0])
     ]
     return {"values": rows[: asked["top"]]}, answers
+
+
+def _asked_of_persons(
+    asked: Mapping[str, Any], common: Common, ask: Ask, counted: Question, unique: Question
+) -> list[Answer]:
+    """Both answers; that of persons is left out where archived days can't give it and nobody has asked for it."""
+    try:
+        return ask(from_parts(counted, common), from_parts(unique, common))
+    except BadQuestion:
+        if asked["subject"] is not None or asks_persons(common.where):
+            raise
+        return ask(counted)
 
 
 def of_persons(common: Common) -> bool:
