@@ -15,6 +15,8 @@ import pytest
 from conftest import Gateway
 from keyed import Kept
 
+from metronome.query import index, partial
+
 NOW = datetime(2026, 10, 8, 12, tzinfo=UTC)
 SPAN = {"from": "2026-10-05", "to": "2026-10-07"}
 
@@ -70,6 +72,20 @@ def test_a_person_of_several_ids_counts_once_and_events_of_nobody_count_as_event
     assert answer["meta"]["watermark"] is not None
     ids = {"series": [{"measure": "unique"}], "interval": "total", "subject": "distinct_id"}
     assert [line["total"] for line in result(shop, "trend", **ids)["series"]] == [3]
+
+
+def test_what_elasticsearch_could_only_estimate_is_counted_from_day_parts(
+    gateway_for: Callable[..., Gateway], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = gateway_for(now=NOW)
+    gateway.accepted([{"ts": f"2026-10-0{5 + n % 3}", "session_id": f"s{n % 60}"} for n in range(120)])
+    gateway.drain()
+    monkeypatch.setattr(index, "MAX_ROWS", 10)
+    monkeypatch.setattr(partial, "EXACT_UNIQUES", 10)
+    answer = asked(gateway, "trend", series=[{"measure": "unique"}], subject="session")
+    (line,) = answer["result"]["series"]
+    assert (line["values"], line["total"]) == ([20, 20, 20], 60)
+    assert (answer["meta"]["engine"], answer["meta"]["exact"]) == ("parts", True)
 
 
 def test_persons_are_grouped_with_the_rest_and_those_without_a_value(shop: Gateway) -> None:
