@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import random
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +13,9 @@ from urllib.parse import quote
 
 import pytest
 from conftest import Gateway
+from keyed import Kept
+
+from metronome.query import index, partial
 
 NOW = datetime(2026, 10, 8, 12, tzinfo=UTC)
 SPAN = {"from": "2026-10-05", "to": "2026-10-07"}
@@ -68,6 +72,20 @@ def test_a_person_of_several_ids_counts_once_and_events_of_nobody_count_as_event
     assert answer["meta"]["watermark"] is not None
     ids = {"series": [{"measure": "unique"}], "interval": "total", "subject": "distinct_id"}
     assert [line["total"] for line in result(shop, "trend", **ids)["series"]] == [3]
+
+
+def test_what_elasticsearch_could_only_estimate_is_counted_from_day_parts(
+    gateway_for: Callable[..., Gateway], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = gateway_for(now=NOW)
+    gateway.accepted([{"ts": f"2026-10-0{5 + n % 3}", "session_id": f"s{n % 60}"} for n in range(120)])
+    gateway.drain()
+    monkeypatch.setattr(index, "MAX_ROWS", 10)
+    monkeypatch.setattr(partial, "EXACT_UNIQUES", 10)
+    answer = asked(gateway, "trend", series=[{"measure": "unique"}], subject="session")
+    (line,) = answer["result"]["series"]
+    assert (line["values"], line["total"]) == ([20, 20, 20], 60)
+    assert (answer["meta"]["engine"], answer["meta"]["exact"]) == ("parts", True)
 
 
 def test_persons_are_grouped_with_the_rest_and_those_without_a_value(shop: Gateway) -> None:
@@ -323,3 +341,114 @@ def test_what_cannot_be_asked_is_refused_by_name(
     gateway: Gateway, kind: str, question: dict[str, Any], said: str
 ) -> None:
     assert asked(gateway, kind, 400, **question)["error"]["message"].startswith(said)
+
+
+# --- Sessions that moved, and keys ------------------------------------------------------------------------------
+
+
+def v1(gateway: Gateway, route: str, at: datetime, **q: Any) -> None:
+    gateway.now = at
+    answer = gateway.http.get(f"/v1/{route}?q={quote(json.dumps(q))}")
+    assert (answer.status_code, answer.text) == (200, "ok")
+
+
+def test_events_of_a_session_that_moved_are_whose_the_session_was(gateway_for: Callable[..., Gateway]) -> None:
+    gateway = gateway_for(now=NOW)
+    for minute, (user, name) in enumerate([("u1", "view"), ("u2", "buy"), ("u1", "view"), ("u3", "buy")]):
+        at = NOW.replace(hour=10, minute=minute)
+        v1(gateway, "setUserId", at, sessionId="s", uid=user)
+        v1(gateway, "events", at.replace(second=30), sessionId="s", events=[{"name": name}])
+    # A tick of the same session says who it is of itself.
+    gateway.accepted({"event": "buy", "session_id": "s", "distinct_id": "s", "ts": "2026-10-08T11:00Z"})
+    gateway.now = NOW
+    gateway.drain()
+    gateway.app.extensions["people"].refresh()
+    span = {"from": "2026-10-08", "to": "2026-10-08"}
+    found = result(gateway, "people", **span)["people"]
+    assert {one["id"]: one["events"] for one in found} == {"u1": 5, "u2": 2, "u3": 2}
+    for one in found:
+        known = gateway.http.get(f"/people/{one['id']}").json
+        assert one == {name: known[name] for name in one}
+        events = result(gateway, "timeline", subject_id=one["id"], **span)["events"]
+        assert len(events) == one["events"]
+    assert totals(gateway, series=[{"event": "buy", "measure": "unique"}], **span) == [3]
+    steps = [{"event": "view"}, {"event": "buy"}]
+    assert [step["count"] for step in result(gateway, "funnel", steps=steps, **span)["steps"]] == [1, 1]
+    buyers = {"did": {"event": "view"}, "at_least": 2}
+    assert [one["id"] for one in result(gateway, "people", segment=buyers, **span)["people"]] == ["u1"]
+
+
+def test_lists_and_properties_are_those_of_each_person_over_random_histories(
+    gateway_for: Callable[..., Gateway],
+) -> None:
+    """Two ways to one thing: day parts for everybody at once, and Elasticsearch person by person."""
+    gateway = gateway_for(now=NOW)
+    rng = random.Random(3)
+    ids = [f"u{n}" for n in range(12)]
+    events = []
+    for number in range(150):
+        event = {
+            "ts": f"2026-10-0{rng.randrange(1, 8)}T{rng.randrange(24):02}:{rng.randrange(60):02}Z",
+            "seq": rng.randrange(3),
+        }
+        event |= {"distinct_id": rng.choice(ids), "insert_id": f"r{number}"}
+        event["event"] = rng.choice(["view", "$set", "$set", "$identify", "$alias"])
+        if event["event"] == "$set":
+            event |= {
+                rng.choice(["set", "set_once"]): {rng.choice("ab"): rng.choice([1, "x", True, None, ["y", [2, None]]])},
+                "add": {"n": rng.choice([1, 0.5])},
+                "unset": rng.choice([[], ["a"], "b"]),
+            }
+        elif event["event"] != "view":
+            event["linked_id"] = rng.choice(ids)
+        events.append(event)
+    gateway.accepted(events)
+    gateway.drain()
+    gateway.app.extensions["people"].refresh()
+    for as_of in (None, "2026-10-04T12:00Z"):
+        question = {"from": "2026-10-01", "to": "2026-10-08", "as_of": as_of}
+        found = result(gateway, "people", **question)["people"]
+        assert len(found) > 3
+        for one in found:
+            known = gateway.http.get(f"/people/{one['id']}", query_string={"as_of": as_of} if as_of else {}).json
+            assert (one["ids"], one["properties"]) == (known["ids"], known["properties"])
+        has_a = {"person": {"field": "a", "op": "exists"}}
+        wanted = {one["id"] for one in found if one["properties"].get("a", {}).get("value") is not None}
+        assert {one["id"] for one in result(gateway, "people", segment=has_a, **question)["people"]} == wanted
+
+
+def test_a_key_of_one_application_learns_nothing_of_others(gateway_for: Callable[..., Gateway]) -> None:
+    shop = gateway_for(now=NOW, open="no")
+    kept = Kept(shop)
+    _, bound = kept.make(scopes=["read", "edit"], app="shop")
+    _, free = kept.make(scopes=["read"])
+    _, editor = kept.make(scopes=["edit"])
+
+    def said(method: str, path: str, token: str, question: Any) -> Any:
+        headers = {"Authorization": f"Bearer {token}"}
+        answer = shop.http.open(path, method=method, json=question, headers=headers)
+        return answer.status_code, answer.json
+
+    buy = {"ts": "2026-10-07T12:00Z", "event": "buy"}
+    events = [{**buy, "distinct_id": "joe", "app": "shop"}, {**buy, "distinct_id": "jane", "app": "club"}]
+    views = [{**event, "event": "view", "app": "shop"} for event in events]
+    assert said("POST", "/tick", editor, events + views)[0] == 202
+    shop.drain()
+    unique = {"series": [{"measure": "unique"}], "interval": "total", **SPAN}
+    once = {"did": {"event": "buy"}}
+    assert said("POST", "/query/trend", bound, {**unique, "segment": once})[1]["result"]["series"][0]["total"] == 1
+    assert said("POST", "/query/trend", free, {**unique, "segment": once})[1]["result"]["series"][0]["total"] == 2
+    pro = {"field": "person.plan", "op": "is", "value": "pro"}
+    refused = [
+        ("POST", "/query/people", SPAN),
+        ("POST", "/query/timeline", {**SPAN, "subject_id": "jane"}),
+        ("POST", "/query/trend", {**unique, "where": [pro]}),
+        ("POST", "/query/funnel", {**SPAN, "steps": [{"where": [{"not": pro}]}, {}]}),
+        ("POST", "/query/trend", {**unique, "segment": {"ids": ["jane"]}}),
+        ("PUT", "/saved/segments/buyers", {"rule": once}),
+        ("GET", "/saved/segments", None),
+    ]
+    assert [said(method, path, bound, question)[0] for method, path, question in refused] == [403] * len(refused)
+    assert said("PUT", "/saved/segments/buyers", free, {"rule": once})[0] == 403
+    assert said("PUT", "/saved/segments/buyers", editor, {"rule": once})[0] == 200
+    shop.app.extensions["gate"].rates.close()

@@ -37,6 +37,7 @@ def result(found: Any) -> Any:
     return found.json.get("result", found.json)
 
 
+PERSONS = {"measure": "unique"}
 STEPS = {"steps": [{}, {}], "window": "7d"}
 ALL_DAYS = [
     pytest.param("/tock/home.json", {}, id="tock of all days"),
@@ -49,6 +50,12 @@ ALL_DAYS = [
     pytest.param("/query/values", {"field": "note", "from": FIRST, "to": THIRD}, id="values of two kinds"),
     pytest.param("/query/properties", {"from": FIRST, "to": SECOND}, id="fields"),
     pytest.param("/query/events", {"from": FIRST, "to": SECOND}, id="events"),
+    pytest.param("/query/trend", {"series": [PERSONS], "from": FIRST, "to": SECOND}, id="trend of persons"),
+    pytest.param("/query/people", {"from": SECOND, "to": THIRD}, id="people, who may have come at any time"),
+    pytest.param(
+        "/query/trend", {"series": [{}], "segment": {"did": {}}, "from": SECOND, "to": THIRD}, id="a segment, the same"
+    ),
+    pytest.param("/query/timeline", {"subject_id": "u", "from": FIRST, "to": SECOND}, id="timeline"),
     pytest.param("/query/funnel", {**STEPS, "from": SECOND, "to": THIRD}, id="funnel, which looks at all days"),
 ]
 
@@ -70,6 +77,8 @@ OTHER_DAYS = [
     pytest.param("/tock/home.json", {"from": SECOND, "to": THIRD, "strict": "true"}, id="tock of a known item"),
     pytest.param("/query/trend", {"series": [{}], "from": SECOND, "to": THIRD}, id="trend"),
     pytest.param("/query/values", {"field": "note", "from": SECOND, "to": THIRD}, id="values of two kinds"),
+    pytest.param("/query/trend", {"series": [PERSONS], "from": SECOND, "to": THIRD}, id="trend of persons"),
+    pytest.param("/query/timeline", {"subject_id": "u", "from": SECOND, "to": THIRD}, id="timeline"),
     pytest.param("/query/properties", {"from": SECOND, "to": THIRD}, id="fields"),
     pytest.param("/query/events", {"from": SECOND, "to": THIRD}, id="events"),
 ]

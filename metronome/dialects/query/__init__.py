@@ -113,7 +113,8 @@ def _answered(
     """Which engine answered, the result, and the answers that it was made of."""
     if kind == "trend":
         drawing = Drawing(trend.read(asked, shared, now), shared, doors.ask)
-        return _ENGINES[drawing.of_persons], drawing.result(), drawing.answers
+        result = drawing.result()
+        return _ENGINES[drawing.of_persons or drawing.recounted], result, drawing.answers
     if kind in journeys.KINDS:
         return "parts", *journeys.answered(kind, asked, shared, doors.ask)
     if kind == "people":
@@ -121,13 +122,14 @@ def _answered(
     if kind == "timeline":
         return "elasticsearch", *people.timeline(asked, shared, doors, key)
     if kind == "values":
-        return _ENGINES[lists.of_persons(shared)], *lists.values(asked, shared, doors.ask)
+        parts, found, answers = lists.values(asked, shared, doors.ask)
+        return _ENGINES[parts], found, answers
     if kind == "properties":
         return "elasticsearch", *lists.properties(asked, shared, doors.ask)
     return "elasticsearch", *lists.events(asked, shared, doors.ask, key)
 
 
-#: By whether persons are asked about.
+#: By whether day parts have answered.
 _ENGINES = {False: "elasticsearch", True: "parts"}
 
 

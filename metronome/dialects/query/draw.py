@@ -14,7 +14,7 @@ from typing import Any
 
 from metronome.dialects.query.read import Common
 from metronome.dialects.query.trend import Series, Trend, Value
-from metronome.errors import BadQuestion
+from metronome.errors import BadQuestion, Busy, TooMuch
 from metronome.periods import Every, Period, from_ms, to_text
 from metronome.query import (
     All,
@@ -77,6 +77,8 @@ class Drawing:
     common: Common
     ask: Ask
     answers: list[Answer] = field(default_factory=list)
+    #: Whether day parts have counted what Elasticsearch could only estimate.
+    recounted: bool = False
     #: Lines that an earlier range of the same trend had. A later range shows the same lines.
     kept: set[str] | None = None
 
@@ -163,7 +165,9 @@ class Drawing:
     def _figures(self, wanted: Sequence[Wanted], period: Period) -> list[Figures]:
         """The figures of each that is wanted; one call of the door for all of them."""
         questions = [question for one in wanted for question in self._questions(one, period)]
-        answered = iter(self.ask(*questions))
+        answers, recounted = exactly(questions, self.common, self.ask)
+        self.recounted |= recounted
+        answered = iter(answers)
         found: list[Figures] = []
         for one in wanted:
             columns: list[Figures] = []
@@ -212,6 +216,20 @@ class Drawing:
             buckets = [{"bucket": label, **shown(event)} for label, event in first.items()]
             series.append({"name": one.name, "events": len(events), "first": buckets})
         return {"id": found.subject, "ids": list(found.ids), "series": series}
+
+
+def exactly(questions: Sequence[Question], common: Common, ask: Ask) -> tuple[list[Answer], bool]:
+    """The answers; from day parts, which is said beside them, where Elasticsearch could only estimate.
+
+    Where day parts can't answer, the estimate stands and is marked as one.
+    """
+    answers = ask(*questions)
+    if not any(answer.error_bound for answer in answers):
+        return answers, False
+    try:
+        return ask(*(from_parts(question, common) for question in questions)), True
+    except (BadQuestion, TooMuch, Busy):
+        return answers, False
 
 
 def from_parts(question: Question, common: Common) -> FromParts:

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from metronome.dialects.query.draw import from_parts
+from metronome.dialects.query.draw import exactly, from_parts
 from metronome.dialects.query.read import Common, event, own_name
 from metronome.dialects.query.trend import unique_of
 from metronome.errors import BadQuestion
@@ -36,28 +36,42 @@ from metronome.query.condition import typed
 Result = tuple[dict[str, Any], list[Answer]]
 
 
-def values(asked: Mapping[str, Any], common: Common, ask: Ask) -> Result:
-    """The values of a field, in most events first, with the number of subjects that have events with the value."""
+def values(asked: Mapping[str, Any], common: Common, ask: Ask) -> tuple[bool, dict[str, Any], list[Answer]]:
+    """The values of a field, in most events first, with the number of subjects that have events with the value.
+
+    Also says whether day parts have answered.
+    """
     name, search = own_name(asked["field"]), asked["search"]
     where = All(common.where, event(asked["event"], "values"), *([Contains(name, search)] if search else []))
-    measures = (Count(), unique_of(common.subject))
-    questions = [Question(where, measure, (Values(name),), common.period) for measure in measures]
-    if of_persons(common):
-        questions = [from_parts(question, common) for question in questions]
-    answers = ask(*questions)
-    subjects = {typed(row.key[0]): row.value for row in answers[-1].rows}
+    counted, unique = (
+        Question(where, measure, (Values(name),), common.period) for measure in (Count(), unique_of(common.subject))
+    )
+    parts = common.subject == "person" or asks_persons(common.where)
+    if parts:
+        answers = _asked_of_persons(asked, common, ask, counted, unique)
+        parts = len(answers) > 1
+    else:
+        answers, parts = exactly((counted, unique), common, ask)
+    subjects = {typed(row.key[0]): row.value for row in answers[1].rows} if len(answers) > 1 else {}
     rows = [
         {"value": row.key[0], "events": row.value, "subjects": subjects.get(typed(row.key[0]))}
         for row in answers[0].rows
         # An event of several values fits by one of them; the others aren't searched for.
         if not search or (isinstance(row.key[0], str) and search in row.key[0])
     ]
-    return {"values": rows[: asked["top"]]}, answers
+    return parts, {"values": rows[: asked["top"]]}, answers
 
 
-def of_persons(common: Common) -> bool:
-    """Whether `values` needs persons."""
-    return common.subject == "person" or asks_persons(common.where)
+def _asked_of_persons(
+    asked: Mapping[str, Any], common: Common, ask: Ask, counted: Question, unique: Question
+) -> list[Answer]:
+    """Both answers; that of persons is left out where archived days can't give it and nobody has asked for it."""
+    try:
+        return ask(from_parts(counted, common), from_parts(unique, common))
+    except BadQuestion:
+        if asked["subject"] is not None or asks_persons(common.where):
+            raise
+        return ask(counted)
 
 
 def properties(asked: Mapping[str, Any], common: Common, ask: Ask) -> Result:

@@ -38,9 +38,9 @@ class CommonSchema(Schema):
         load_default=None, allow_none=True, metadata={"description": "Id of a saved segment, or a rule in place"}
     )
     subject = fields.String(
-        load_default="person",
+        load_default=None,
         allow_none=True,
-        metadata={"description": '"person", "session", or the field whose values are the subjects'},
+        metadata={"description": '"person" (default), "session", or the field whose values are the subjects'},
     )
     robots = fields.Raw(load_default=False, metadata={"description": 'false: left out; true: only robots; "all"'})
     as_of = fields.Raw(

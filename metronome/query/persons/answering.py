@@ -27,12 +27,12 @@ def _count(questions: Sequence[FromParts], sources: Sources, now: datetime) -> l
     watermark = sources.index.watermark(now)
     found: dict[int, Answer] = {}
     with sources.days.turn() as budget:
+        scenes = {as_of: open_scene(sources.days, budget, as_of) for as_of in {one.as_of for one in questions}}
         for period, as_of in dict.fromkeys((question.period, question.as_of) for question in questions):
             numbers = [
                 n for n, question in enumerate(questions) if (question.period, question.as_of) == (period, as_of)
             ]
-            scene = open_scene(sources.days, budget, as_of)
-            answered = counting.answer([questions[n] for n in numbers], scene, now)
+            answered = counting.answer([questions[n] for n in numbers], scenes[as_of], now)
             found.update(zip(numbers, answered, strict=True))
     return [replace(found[number], watermark=watermark) for number in range(len(questions))]
 

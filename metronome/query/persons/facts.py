@@ -16,6 +16,9 @@ from metronome.query.persons.properties import properties_of
 from metronome.query.persons.rules import Did, Ids, OfPerson, leaves_of
 from metronome.query.persons.scene import Scene
 
+#: About what the count of one person takes.
+_COUNT_BYTES = 250
+
 
 class Facts:
     """All that these conditions ask about persons; raises TooMuch and the like."""
@@ -55,5 +58,6 @@ def _counts(scene: Scene, did: Did) -> Mapping[str | None, int]:
     for rows, _ in scene.read(persons.wanted, asked):
         numbers, times = np.unique(persons.of(rows), return_counts=True)
         found.update(dict(zip(numbers.tolist(), times.tolist(), strict=True)))
+        scene.budget.hold(_COUNT_BYTES * len(found))
     found.pop(NOBODY, None)  # an event of `/v1` that names no session
     return {persons.names[number]: times for number, times in found.items()}

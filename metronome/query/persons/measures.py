@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from metronome.query.answer import Number
-from metronome.query.journeys.columns import Array
+from metronome.query.journeys.columns import Array, distinct
 from metronome.query.kinds import plain
 from metronome.query.persons.pairs import Pairs
 from metronome.query.question import Count, Max, Mean, Measure, Min, Percentile, Sum
@@ -56,10 +56,10 @@ class Different:
         # Rows stand by subject, so most repeats are neighbours; it is quicker to leave these out first.
         if len(both):
             both = both[np.concatenate(([True], both[1:] != both[:-1]))]
-        self._found.append(np.unique(both))
+        self._found.append(distinct(both))
 
     def figures(self, count: int) -> list[Number | None]:
-        different = np.unique(np.concatenate([np.empty(0, np.int64), *self._found]))
+        different = distinct(np.concatenate([np.empty(0, np.int64), *self._found]))
         found: list[Number | None] = np.bincount(different >> 32, minlength=count).tolist()
         return found
 

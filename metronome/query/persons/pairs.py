@@ -17,7 +17,7 @@ from metronome.errors import TooMuch
 from metronome.parts.read import Rows, Wanted
 from metronome.periods import Every, Period, from_ms, to_ms, to_text
 from metronome.query.body import MAX_BUCKETS, too_many_buckets
-from metronome.query.journeys.columns import Array, ranges
+from metronome.query.journeys.columns import Array, distinct, ranges
 from metronome.query.journeys.load import KINDS, values_at
 from metronome.query.journeys.wheres import TIMES
 from metronome.query.persons.numbers import AT
@@ -58,7 +58,7 @@ class Known:
             found.append((place, self._numbered(values)[code]))
         row, number = (np.concatenate(parts) for parts in zip(*found, strict=True))
         if several:
-            once = np.unique(row << 32 | number)
+            once = distinct(row << 32 | number)
             return Pairs(once >> 32, once & 0xFFFFFFFF)
         order = np.argsort(row, kind="stable")
         return Pairs(row[order], number[order])
