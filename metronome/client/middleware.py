@@ -2,7 +2,7 @@
 
     app = WSGIMiddleware(app, tracker)            any WSGI application
     app = ASGIMiddleware(app, tracker)            any ASGI application
-    MetronomeFlask(app)                           Flask, configured by METRONOME_CLIENT
+    MetronomeFlask(app)                           Flask, configured by app.config["METRONOME"]
 
 An event has the path as its `id`, and `url`, `referer`, `status`, `method`, `duration_ms`; the agent is sent to be
 judged, and not stored. What happened is the first of these that applies, as with access logs:
@@ -188,7 +188,7 @@ class MetronomeFlask:
     metronome = MetronomeFlask(app)      or MetronomeFlask(), and later metronome.init_app(app)
     metronome.tracker.track("buy", price=9.5)
 
-    `app.config["METRONOME_CLIENT"]` holds the arguments of Tracker: `{"application": "shop", "url": …, "key": …}`.
+    `app.config["METRONOME"]` holds the arguments of Tracker: `{"application": "shop", "url": …, "key": …}`.
     The application's name is the default of `application`. Flask itself isn't imported here.
     """
 
@@ -200,6 +200,6 @@ class MetronomeFlask:
             self.init_app(app)
 
     def init_app(self, app: Any) -> None:
-        self.tracker = Tracker(**{"application": app.name, **app.config.get("METRONOME_CLIENT", {})})
+        self.tracker = Tracker(**{"application": app.name, **app.config.get("METRONOME", {})})
         app.wsgi_app = WSGIMiddleware(app.wsgi_app, self.tracker, self._describe)
         app.extensions["metronome"] = self

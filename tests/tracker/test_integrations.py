@@ -211,7 +211,7 @@ def test_a_body_that_is_streamed_is_logged_when_it_is_closed(live: Live, tracker
 
 def test_flask_has_its_extension(live: Live) -> None:
     app = Flask("bookshop")
-    app.config["METRONOME_CLIENT"] = {"url": live.url}
+    app.config["METRONOME"] = {"url": live.url}
 
     def describe(environ: Any, event: dict[str, Any]) -> dict[str, Any] | None:
         return None if event["id"] == "/health" else {**event, "plan": "free"}

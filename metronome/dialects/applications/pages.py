@@ -32,7 +32,11 @@ _HEADERS = {
     "Cache-Control": "no-store",
 }
 
-TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
+TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
 
 #: The files of `/static`, by name. They are read once.
 FILES = {
