@@ -409,7 +409,7 @@ def test_a_start_elsewhere_is_fine_with_a_key_or_where_it_says_yes_or_while_elas
 PUBLIC = (
     *("/", "/healthz", "/readyz", "/openapi.json", "/limits", "/v1/ping"),
     *("/apis/javascript.js", "/apis/javascript/client.js"),
-    *("/static/application.js", "/static/applications.css", "/static/graph.js", "/static/icon.svg"),
+    *("/static/application.js", "/static/applications.css", "/static/graph.js"),
 )
 
 

@@ -32,11 +32,7 @@ _HEADERS = {
     "Cache-Control": "no-store",
 }
 
-TYPES = {
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".svg": "image/svg+xml",
-}
+TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
 
 #: The files of `/static`, by name. They are read once.
 FILES = {
