@@ -2,7 +2,7 @@
 
     app = WSGIMiddleware(app, tracker)            any WSGI application
     app = ASGIMiddleware(app, tracker)            any ASGI application
-    MetronomeFlask(app)                           Flask, configured by METRONOME
+    MetronomeFlask(app)                           Flask, configured by app.config["METRONOME"]
 
 An event has the path as its `id`, and `url`, `referer`, `status`, `method`, `duration_ms`; the agent is sent to be
 judged, and not stored. What happened is the first of these that applies, as with access logs:

@@ -261,6 +261,18 @@ def test_events_of_other_dialects_are_an_applications_events_too(server: Server)
     assert tracked["result"]["series"][0]["total"] == 2
 
 
+def test_a_funnel_of_tracked_events_is_answered_by_a_running_gateway(server: Server) -> None:
+    app = f"funnel-{uuid.uuid4().hex[:8]}"
+    tracker = AnalyticsTracker(app, {"url": server.url})
+    for user, *events in (("ann", "login", "buy"), ("ben", "login"), ("cem", "buy", "login")):
+        for event in events:
+            tracker.track(event, distinct_id=user)
+    retriever = Retriever(app, url=server.url)
+    wait_for(lambda: sum(row["count"] for row in retriever.events()) == 5, "all events to be found")
+    found = retriever.ask("funnel", steps=[{"event": "login"}, {"event": "buy"}], subject="distinct_id")
+    assert [step["count"] for step in found["result"]["steps"]] == [3, 1]
+
+
 def alone() -> dict[str, str]:
     """An environment in which nothing but the client can be imported."""
     return {"PYTHONPATH": str(ROOT / "clients/python"), "PATH": os.environ["PATH"]}

@@ -52,8 +52,7 @@ def page(browser: Any) -> Iterator[Any]:
     opened.wrong = wrong
     yield opened
     context.close()
-    # A browser asks for an icon by itself.
-    assert [text for text in wrong if "favicon" not in text and "404" not in text] == []
+    assert wrong == []
 
 
 def track(live: Live, *events: dict[str, Any]) -> None:
