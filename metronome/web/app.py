@@ -14,6 +14,7 @@ from flask import Flask, Response, g, request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 
+from metronome.counter import Counter
 from metronome.dialects import Dialect, Doors, applications, openmetrics, people, query, tick
 from metronome.errors import BadPayload, MetronomeError, SetupError, error_body
 from metronome.intake import Intake
@@ -64,7 +65,16 @@ def create_app(
     people = app.extensions["people"] = People(settings, opened.client)
     ask = _for_keys(_open_door(settings, opened.client, clock, people))
     intake = Intake(settings, opened.spool, metrics, folder=settings.spool_dir, clock=clock)
-    doors = Doors(intake, ask, settings, metrics, clock, people, Segments(opened.client, settings))
+    doors = Doors(
+        intake,
+        ask,
+        settings,
+        metrics,
+        clock,
+        people,
+        Segments(opened.client, settings),
+        Counter(opened.client, settings),
+    )
     _answer_errors(app)
     _count_requests(app, metrics)
     hosts.guard(app, settings)
