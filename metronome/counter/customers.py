@@ -140,6 +140,13 @@ class Directory:
         """The customer of this id; The World is always known."""
         return self._fresh().get(customer_id) or (THE_WORLD if customer_id == WORLD else None)
 
+    def is_new(self, customer_id: str) -> bool:
+        """Whether a customer that `find` doesn't know was added a moment ago."""
+        with self._lock:
+            self.refresh()
+            self._take()
+        return customer_id in self._by_id
+
     def of_requestor(self, requestor_id: str) -> Customer | None:
         return next((one for one in self.all() if one.requestor_id == requestor_id), None)
 

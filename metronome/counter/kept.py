@@ -39,7 +39,7 @@ CHUNK = 4000
 PAGE = 1000
 
 #: A field that every counted usage has, and no other event.
-COUNTED = "counter.user"
+COUNTED = "counter.key"
 
 #: The facts of one customer in one report, ascending by `order`.
 Portion = tuple[str, Report, Iterable[Fact]]

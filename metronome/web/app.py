@@ -15,7 +15,7 @@ from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from metronome.counter import Counter
-from metronome.dialects import Dialect, Doors, applications, openmetrics, people, query, tick
+from metronome.dialects import Dialect, Doors, applications, counted, openmetrics, people, query, tick
 from metronome.errors import BadPayload, MetronomeError, SetupError, error_body
 from metronome.intake import Intake
 from metronome.keyring import Keyring
@@ -34,7 +34,14 @@ from metronome.wire.request import error_answer, json_answer
 log = logging.getLogger("metronome.web")
 
 #: Every front door. To add one, write its room and name its description here.
-DIALECTS: tuple[Dialect, ...] = (tick.DIALECT, query.DIALECT, openmetrics.DIALECT, people.DIALECT, applications.DIALECT)
+DIALECTS: tuple[Dialect, ...] = (
+    tick.DIALECT,
+    query.DIALECT,
+    openmetrics.DIALECT,
+    people.DIALECT,
+    applications.DIALECT,
+    counted.DIALECT,
+)
 
 
 @dataclass
