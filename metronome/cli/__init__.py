@@ -9,6 +9,7 @@ import click
 from metronome import __version__
 from metronome.cli.archive import archive, export, restore
 from metronome.cli.ask import load, tick, tock
+from metronome.cli.counter import counter
 from metronome.cli.demo import demo
 from metronome.cli.keys import keys
 from metronome.cli.parts import parts
@@ -36,6 +37,7 @@ COMMANDS: tuple[click.Command, ...] = (
     archive,
     restore,
     export,
+    counter,
     doctor,
 )
 

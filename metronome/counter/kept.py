@@ -17,7 +17,7 @@ import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
@@ -34,6 +34,9 @@ from metronome.store.records import Record, Records
 
 #: Facts of one chunk.
 CHUNK = 4000
+
+#: A note that a month is being processed counts for so long: who noted it may have died.
+STALE = timedelta(minutes=5)
 
 #: Ids of one request that deletes chunks.
 PAGE = 1000
@@ -94,9 +97,16 @@ class Kept:
             yield from _decode(zlib.decompress(base64.b64decode(chunk["facts"])))
             number, last = number + 1, chunk["last"]
 
-    def begin(self, month: str) -> None:
-        """Note that the month is being processed."""
-        self._change(month, lambda value: {**value, "processing": True})
+    def totals(self, month: str) -> dict[str, int]:
+        """What all facts of a month sum to, by `CUSTOMER|REPORT|METRIC`."""
+        record = self._record(month)
+        found: dict[str, int] = json.loads(record.value.get("totals") or "{}") if record else {}
+        return found
+
+    def begin(self, month: str, at: datetime | None = None) -> None:
+        """Note that the month is being processed, as of now. The note counts for STALE."""
+        begun = to_text(at or datetime.now(UTC))
+        self._change(month, lambda value: {**value, "processing": True, "begun_at": begun})
 
     def give_up(self, month: str) -> None:
         """Note that it no longer is, though nothing was replaced."""
@@ -207,7 +217,9 @@ def _restated(
 
 def _month(record: Record) -> Month:
     value = record.value
-    found = Month(record.id, processing=bool(value.get("processing")), robot_list=value.get("robot_list") or "")
+    begun = read_time(value.get("begun_at") or 0)
+    processing = bool(value.get("processing")) and datetime.now(UTC) - begun < STALE
+    found = Month(record.id, processing=processing, robot_list=value.get("robot_list") or "")
     if not value.get("version"):
         return found
     return replace(

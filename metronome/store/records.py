@@ -106,6 +106,7 @@ class MonthDocument(RecordDocument):
     processed_at = Date()
     changed_at = Date()
     processing = Boolean()
+    begun_at = Date()
     version = Keyword()
     previous = Keyword()
     robot_list = Keyword(**_KEPT_ONLY)
