@@ -14,6 +14,7 @@ from metronome.cli.demo import demo
 from metronome.cli.keys import keys
 from metronome.cli.parts import parts
 from metronome.cli.quarantine import quarantine
+from metronome.cli.report import report
 from metronome.cli.setup import doctor, mappings, settings
 from metronome.cli.start import drain, listen, serve, streams, up
 from metronome.errors import MetronomeError
@@ -38,6 +39,7 @@ COMMANDS: tuple[click.Command, ...] = (
     restore,
     export,
     counter,
+    report,
     doctor,
 )
 

@@ -19,6 +19,7 @@ from metronome.intake import Intake
 from metronome.metrics import Metrics
 from metronome.people import People
 from metronome.query import Ask
+from metronome.reports import Reports
 from metronome.segments import Segments
 from metronome.settings import Settings
 
@@ -38,6 +39,7 @@ class Doors:
     people: People
     segments: Segments
     counter: Counter
+    reports: Reports
 
 
 @dataclass(frozen=True)

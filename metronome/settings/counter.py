@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from metronome import kinds
 from metronome.kinds import Kind, choice
@@ -28,6 +29,20 @@ class Counter:
         Kind("1 to 17 letters, digits and _ . /", _id),
         "metronome",
         "Namespace of the platform's own identifiers in COUNTER reports.",
+    )
+    platform_folder: Path | None = setting(
+        "METRONOME_PLATFORM_FOLDER",
+        kinds.FOLDER,
+        None,
+        "Where the platform's own jobs write figures of its database, for reports; docs/reports.md has the form.",
+        shown="(empty)",
+    )
+    report_modules: tuple[str, ...] = setting(
+        "METRONOME_REPORT_MODULES",
+        kinds.NAMES,
+        (),
+        "Python modules that add reports of your own; docs/reports.md shows one.",
+        shown="(empty)",
     )
     reports: str = setting(
         "METRONOME_REPORTS",

@@ -123,6 +123,16 @@ class FactsDocument(RecordDocument):
     facts = Binary()
 
 
+class RunDocument(RecordDocument):
+    """The last run of a reporter for a day or month (`metronome.reports.kept`)."""
+
+    reporter = Keyword()
+    when = Keyword()
+    at = Date()
+    reports = Long()
+    problem = Keyword(**_KEPT_ONLY)
+
+
 #: Every kind of record, by its name, which the name of its index contains.
 KINDS: dict[str, type[RecordDocument]] = {
     "archive": ArchiveDocument,
@@ -131,6 +141,7 @@ KINDS: dict[str, type[RecordDocument]] = {
     "counter-customers": CustomerDocument,
     "counter-months": MonthDocument,
     "counter-facts": FactsDocument,
+    "report-runs": RunDocument,
 }
 
 

@@ -23,6 +23,7 @@ from metronome.logs import Sparing
 from metronome.metrics import Metrics
 from metronome.people import People
 from metronome.query import Ask, of_app, open_door
+from metronome.reports import Reports
 from metronome.segments import Segments
 from metronome.settings import Settings
 from metronome.spool.spool import Spool
@@ -81,6 +82,7 @@ def create_app(
         people,
         Segments(opened.client, settings),
         Counter(opened.client, settings),
+        Reports(opened.client, settings),
     )
     _answer_errors(app)
     _count_requests(app, metrics)

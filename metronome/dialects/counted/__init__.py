@@ -4,6 +4,8 @@
         schemas.py      what may be sent
         translate.py    a usage -> an event, with hashes where a visitor was
         answers.py      JSON:API: errors of all routes below /_/metrics/
+    GET  reports/, reports/<id>/recent/       reports.py
+    GET  query/…, preprints/…                 analytics.py
 
 Source: counted-usage contract.
 """
@@ -18,12 +20,12 @@ from flask import Blueprint, Response, request
 
 from metronome.counter.identities import Identities
 from metronome.dialects import Dialect, Doors
-from metronome.dialects.counted import answers, translate
-from metronome.dialects.counted.paths import paths
+from metronome.dialects.counted import analytics, answers, reports, translate
+from metronome.dialects.counted.paths import description, paths
 from metronome.dialects.counted.schemas import read_usage
 from metronome.errors import BadPayload, Forbidden, UnsupportedMedia
 from metronome.wire.access import current, needs, origin
-from metronome.wire.request import body, let_pages_call
+from metronome.wire.request import body, json_answer, let_pages_call
 
 __all__ = ["DIALECT"]
 
@@ -63,6 +65,15 @@ def blueprint(doors: Doors) -> Blueprint:
             raise BadPayload(receipt.rejected[0]["reason"], field=receipt.rejected[0]["field"])
         return Response(status=201)
 
+    @routes.get(f"{answers.BASE}/openapi.json")
+    @needs("public")
+    def metrics_openapi() -> Response:
+        found = json_answer(description())
+        found.headers["Cache-Control"] = "immutable, public, max-age=604800"
+        return found
+
+    reports.add_routes(routes, doors)
+    analytics.add_routes(routes, doors)
     return routes
 
 

@@ -75,6 +75,7 @@ def usage(given: dict[str, Any], came: Came, customers: Directory, identities: I
         "session_id": hashes.session,
         "user_is_authenticated": bool(visitor.user_id),
         "provider_id": given.get("provider_id"),
+        "surrounding_guids": _title_of(counter),
         "item_public": _is_public(given),
         "status": counter.get("status"),
         "country": counter.get("country"),
@@ -169,6 +170,11 @@ def _is_public(given: dict[str, Any]) -> bool | None:
         return said
     access = given.get("counter", {}).get("item", {}).get("access_type")
     return None if access is None else access != "Controlled"
+
+
+def _title_of(counter: dict[str, Any]) -> list[str] | None:
+    title = counter.get("title", {}).get("id")
+    return [title] if title else None
 
 
 def _things(given: dict[str, Any], counter: dict[str, Any]) -> dict[str, Any]:
