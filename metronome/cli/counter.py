@@ -84,10 +84,10 @@ def process(month: str | None, cause: str) -> None:
     """Process MONTH (YYYY-MM; default: the one before this). Its facts are replaced, and changes are logged."""
     from metronome.counter.process import alerts, last_finished
 
-    with _processor() as (processor, kept):
+    with processor() as (found, kept):
         wanted = month or last_finished(datetime.now(UTC))
         with _progress() as progress:
-            done = processor.process(wanted, cause=cause, progress=progress)
+            done = found.process(wanted, cause=cause, progress=progress)
         click.echo(_line(done))
         for alert in alerts(kept, wanted):
             click.echo(f"look at this: {alert}", err=True)
@@ -97,7 +97,7 @@ def process(month: str | None, cause: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, restatements included.")
 def months(as_json: bool) -> None:
     """Show the months that were processed, when, and what was restated."""
-    with _processor() as (_, kept):
+    with processor() as (_, kept):
         for month in kept.months():
             click.echo(json.dumps(_as_dict(month)) if as_json else _line(month))
 
@@ -112,8 +112,8 @@ def explain(month: str, subject: str, customer: str) -> None:
     from metronome.counter.facts import WORLD
 
     sums: Counter[str] = Counter()
-    with _processor() as (processor, _):
-        for event in explained(processor.folder, processor.days(month), subject, customer or WORLD):
+    with processor() as (found, _):
+        for event in explained(found.folder, found.days(month), subject, customer or WORLD):
             sums.update(event.counts)
             counts = "".join(f"  {metric}+{count}" for metric, count in event.counts.items())
             click.echo(f"{event.at:%Y-%m-%dT%H:%M:%S}  {event.id}  {event.verdict}{counts}")
@@ -174,7 +174,7 @@ def _customers() -> Iterator[Customers]:
 
 
 @contextmanager
-def _processor() -> Iterator[tuple[Processor, Any]]:
+def processor() -> Iterator[tuple[Processor, Any]]:
     """What processes months, and the facts."""
     from metronome.counter.kept import Kept
     from metronome.counter.process import Processor

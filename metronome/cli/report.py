@@ -39,6 +39,8 @@ def run(day: str, month: str, named: str, due: bool) -> None:
     Exits with 1 if any failed; the others have run all the same.
     """
     now = datetime.now(UTC)
+    if due:
+        _process_last_month(now)
     with _runner() as runner, runner.alone():
         runs = runner.run_due(now) if due else _each(runner, _whens(day, month, now), named)
         sys.exit(_shown(runs))
@@ -89,6 +91,26 @@ def verify(day: str, month: str, named: str) -> None:
                 differs = True
                 click.echo(f"{one.reporter}  {one.when}  stored {json.dumps(one.stored)}  now {json.dumps(one.now)}")
     sys.exit(1 if differs else 0)
+
+
+def _process_last_month(now: datetime) -> None:
+    """Process last month by COUNTER, where it has counted usage and wasn't processed. What fails is shown."""
+    from metronome.cli.counter import processor
+    from metronome.counter.process import last_finished
+    from metronome.errors import MetronomeError
+    from metronome.reports.run import MONTHLY_AT
+
+    month = last_finished(now)
+    if (now.day, now.time()) < MONTHLY_AT:
+        return
+    try:
+        with processor() as (found, kept):
+            first, known = kept.first_month(), kept.month(month)
+            if first is not None and first <= month and not (known and known.processed_at):
+                found.process(month)
+                click.echo(f"{month} is processed")
+    except MetronomeError as error:
+        click.echo(f"{month} can't be processed: {error}", err=True)
 
 
 def _each(runner: Runner, whens: list[Any], named: str) -> Iterator[Run]:

@@ -48,5 +48,5 @@ class Counter:
         "METRONOME_REPORTS",
         choice("yes", "no"),
         "no",
-        "yes: a process beside the drain makes daily and monthly reports once their time has come.",
+        "yes: beside the drain, daily and monthly reports are made once they are due, and COUNTER months processed.",
     )
