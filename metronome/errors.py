@@ -12,6 +12,7 @@ MetronomeError
 │   ├── TooLarge            413
 │   ├── UnsupportedMedia    415
 │   ├── Misdirected         421  the Host header names another server
+│   ├── ReportInvalid       422  a report that can't be told from others, or has fields that its class hasn't
 │   ├── NothingAccepted     422  every event of the request was refused
 │   ├── TooMuch             422  a question that reads, takes or holds more than it may; says what to narrow
 │   └── TooMany             429  slow down, then send the same again
@@ -128,6 +129,12 @@ class Misdirected(Refused):
     """The request names a host that this gateway isn't."""
 
     status = 421
+
+
+class ReportInvalid(Refused):
+    """A report that can't be told from others of its day, or has fields that its class doesn't have."""
+
+    status = 422
 
 
 class NothingAccepted(Refused):

@@ -410,6 +410,7 @@ PUBLIC = (
     *("/", "/healthz", "/readyz", "/openapi.json", "/limits", "/v1/ping"),
     *("/apis/javascript.js", "/apis/javascript/client.js"),
     *("/static/application.js", "/static/applications.css", "/static/graph.js"),
+    *("/_/metrics/reports/", "/_/metrics/openapi.json"),
 )
 
 

@@ -42,7 +42,7 @@ def test_every_route_is_in_the_description_and_in_the_documents(gateway: Gateway
     # The files of pages are no interface. One rule answers for the kinds of questions that there are not.
     others = ("/try", "/dashboard/", "/openapi.json", "/query/<")
     own = {re.sub("<item:item>|<id>", "{id}", rule) for rule in served if not rule.startswith(others)}
-    own = {re.sub(r"<\w+:(\w+)>", r"{\1}", rule) for rule in own}
+    own = {re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule) for rule in own}
     own.discard("/")
     assert own == {path.removesuffix(".json") if "{id}" in path else path for path in described}
     assert reference.routes() in (ROOT / "docs/http.md").read_text()

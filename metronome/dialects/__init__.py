@@ -14,10 +14,12 @@ from typing import Any
 from flask import Blueprint
 from werkzeug.routing import BaseConverter
 
+from metronome.counter import Counter
 from metronome.intake import Intake
 from metronome.metrics import Metrics
 from metronome.people import People
 from metronome.query import Ask
+from metronome.reports import Reports
 from metronome.segments import Segments
 from metronome.settings import Settings
 
@@ -27,7 +29,7 @@ Paths = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Doors:
-    """The arguments of a dialect: the doors in and out, who is whom, and the parts of the installation it may use."""
+    """The arguments of a dialect: the doors in and out, people, COUNTER, and what it may use of the installation."""
 
     intake: Intake
     ask: Ask
@@ -36,6 +38,8 @@ class Doors:
     clock: Callable[[], datetime]
     people: People
     segments: Segments
+    counter: Counter
+    reports: Reports
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from flask import Flask, Response, g, request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 
-from metronome.dialects import Dialect, Doors, applications, openmetrics, people, query, tick
+from metronome.counter import Counter
+from metronome.dialects import Dialect, Doors, applications, counted, openmetrics, people, query, tick
 from metronome.errors import BadPayload, MetronomeError, SetupError, error_body
 from metronome.intake import Intake
 from metronome.keyring import Keyring
@@ -22,6 +23,7 @@ from metronome.logs import Sparing
 from metronome.metrics import Metrics
 from metronome.people import People
 from metronome.query import Ask, of_app, open_door
+from metronome.reports import Reports
 from metronome.segments import Segments
 from metronome.settings import Settings
 from metronome.spool.spool import Spool
@@ -33,7 +35,14 @@ from metronome.wire.request import error_answer, json_answer
 log = logging.getLogger("metronome.web")
 
 #: Every front door. To add one, write its room and name its description here.
-DIALECTS: tuple[Dialect, ...] = (tick.DIALECT, query.DIALECT, openmetrics.DIALECT, people.DIALECT, applications.DIALECT)
+DIALECTS: tuple[Dialect, ...] = (
+    tick.DIALECT,
+    query.DIALECT,
+    openmetrics.DIALECT,
+    people.DIALECT,
+    applications.DIALECT,
+    counted.DIALECT,
+)
 
 
 @dataclass
@@ -64,7 +73,17 @@ def create_app(
     people = app.extensions["people"] = People(settings, opened.client)
     ask = _for_keys(_open_door(settings, opened.client, clock, people))
     intake = Intake(settings, opened.spool, metrics, folder=settings.spool_dir, clock=clock)
-    doors = Doors(intake, ask, settings, metrics, clock, people, Segments(opened.client, settings))
+    doors = Doors(
+        intake,
+        ask,
+        settings,
+        metrics,
+        clock,
+        people,
+        Segments(opened.client, settings),
+        Counter(opened.client, settings),
+        Reports(opened.client, settings),
+    )
     _answer_errors(app)
     _count_requests(app, metrics)
     hosts.guard(app, settings)
