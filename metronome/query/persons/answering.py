@@ -21,8 +21,8 @@ def _count(questions: Sequence[FromParts], sources: Sources, now: datetime) -> l
     from metronome.query.persons.scene import open_scene
 
     assert sources.days is not None
-    for question in questions:
-        _refuse_missing(question.period, question.where, sources)
+    for period in dict.fromkeys(_needed(question.period, question.where) for question in questions):
+        _refuse_missing(period, sources)
     # Read before the parts: what is acknowledged while they are brought up to date may be missed.
     watermark = sources.index.watermark(now)
     found: dict[int, Answer] = {}
@@ -49,7 +49,8 @@ def _answered(question: Any, sources: Sources, now: datetime) -> Any:
 
     assert sources.days is not None
     # First and last seen are of all times.
-    _refuse_missing(Period() if isinstance(question, Members) else question.period, question.where, sources)
+    period = Period() if isinstance(question, Members) else question.period
+    _refuse_missing(_needed(period, question.where), sources)
     watermark = sources.index.watermark(now)
     with sources.days.turn() as budget:
         scene = open_scene(sources.days, budget, question.as_of)
@@ -57,9 +58,12 @@ def _answered(question: Any, sources: Sources, now: datetime) -> Any:
         return replace(answer(question, scene, now), watermark=watermark, events=budget.events)
 
 
-def _refuse_missing(period: Period, where: Condition, sources: Sources) -> None:
-    """Raises BadQuestion or DaysClosed where days that the answer needs have no part."""
-    # What is known of a person may have been said at any time.
-    needed = Period() if asks_persons(where) else period
-    refuse_other_days(needed, sources, "figures of persons")
-    sources.index.refuse_closed(needed)
+def _needed(period: Period, where: Condition) -> Period:
+    """The days that an answer needs: what is known of a person may have been said at any time."""
+    return Period() if asks_persons(where) else period
+
+
+def _refuse_missing(period: Period, sources: Sources) -> None:
+    """Raises BadQuestion or DaysClosed where some of these days have no part."""
+    refuse_other_days(period, sources, "figures of persons")
+    sources.index.refuse_closed(period)
