@@ -411,3 +411,22 @@ def test_the_clients_log_is_quiet_where_all_is_well(
         track(tracker, 3)
         assert tracker.flush(30)
     assert [record for record in caplog.records if record.name == "metronome.client"] == []
+
+
+def test_a_full_disk_costs_the_event_and_not_the_program(
+    live: Faulty, tracker_for: Callable[..., Tracker], tmp_path: Path
+) -> None:
+    tracker = tracker_for(folder=tmp_path / "queue")
+    queue: Any = tracker._queue
+    queue._file.execute("PRAGMA query_only = ON")  # what SQLite raises then is what it raises where the disk is full
+    track(tracker, 2)
+    assert (tracker.pending, tracker.dropped) == (0, 2)
+    queue._file.execute("PRAGMA query_only = OFF")
+    tracker.track("view", id="later")
+    assert tracker.flush(30)
+    assert live.stored == {"later": 1, "$dropped": 1}
+
+
+def test_an_option_that_is_none_is_refused() -> None:
+    with pytest.raises(TypeError, match="'app' isn't an option of a gateway; there are url, key"):
+        Tracker(app="shop")
