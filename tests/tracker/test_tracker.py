@@ -430,3 +430,16 @@ def test_a_full_disk_costs_the_event_and_not_the_program(
 def test_an_option_that_is_none_is_refused() -> None:
     with pytest.raises(TypeError, match="'app' isn't an option of a gateway; there are url, key"):
         Tracker(app="shop")
+
+
+def test_a_flush_does_not_outlast_the_tracker(live: Faulty, tracker_for: Callable[..., Tracker]) -> None:
+    live.away = True
+    tracker = tracker_for()
+    track(tracker, 1)
+    found: list[bool] = []
+    waiting = threading.Thread(target=lambda: found.append(tracker.flush()))
+    waiting.start()
+    wait_for(lambda: live.posts > 0, "the flush to begin")
+    assert not tracker.close(0)
+    waiting.join(30)
+    assert (found, tracker.flush()) == ([False], False)
