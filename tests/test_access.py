@@ -137,7 +137,7 @@ def test_a_request_without_the_right_key_is_refused(
     error = answer.json["error"]
     assert (answer.status_code, error["code"]) == (status, {401: "bad_key", 403: "forbidden"}[status])
     assert text in error["message"]
-    assert token.rpartition("_")[2] not in answer.text
+    assert token.split("_", 3)[-1] not in answer.text  # a secret may hold underscores
     challenges = ['Bearer realm="metronome"', 'Basic realm="metronome"'] if status == 401 else []
     assert answer.headers.getlist("WWW-Authenticate") == challenges
     assert kept.gateway.drain().outcome.indexed == 0, "nothing of it is kept"
