@@ -78,13 +78,13 @@ BOOKS = ("Book", "Reference_Work")
 PARENTS = {"Article": "Journal", "Book_Segment": "Book", "Dataset": "", "Audiovisual": "", "Sound": ""}
 
 
-def random_facts(chance: random.Random) -> dict[tuple[str, str, str], list[Fact]]:
+def random_facts(chance: random.Random, months: Sequence[str] = MONTHS) -> dict[tuple[str, str, str], list[Fact]]:
     """Some months of one customer: every sort of fact, each with counts that can be true of one another."""
     titles = [_title(number, chance) for number in range(chance.randrange(8))]
     items = [_item(number, chance) for number in range(chance.randrange(10))]
     databases = [Subject(f"d-{number}", f"Database {number}") for number in range(chance.randrange(4))]
     found: dict[tuple[str, str, str], list[Fact]] = {}
-    for month in MONTHS:
+    for month in months:
         platform = _performances(chance, ("Journal", "Book", "Audiovisual"), "PR")
         if chance.random() < 0.5:
             platform.append(Performance({"Searches_Platform": chance.randint(1, 9)}, "Platform"))

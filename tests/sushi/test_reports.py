@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import random
+import tracemalloc
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import jsonschema
@@ -397,3 +399,32 @@ def test_more_members_and_months_than_can_be_told_apart_are_summed_and_that_is_s
     )  # fmt: skip
     assert found["Report_Header"]["Report_Attributes"] == {"Attributes_To_Show": ["YOP"]}
     assert list(figures(found).values()) == [4]
+
+
+# --- Memory ----------------------------------------------------------------------------------------------------
+
+
+class Endless(InMemory):
+    """As many titles as were asked for, made as they are read."""
+
+    def __init__(self, titles: int) -> None:
+        super().__init__({})
+        self._titles = titles
+
+    def facts(self, month: str, customer_id: str, report: Any) -> Iterator[Fact]:
+        for number in range(self._titles):
+            yield Fact(ROADS._replace(id=f"j-{number:06}"), None, (used(dict(ITEM_COUNTS)),))
+
+
+@pytest.mark.parametrize("form", ["json", "tsv", "xlsx"])
+def test_a_report_of_any_size_takes_the_same_memory(form: str) -> None:
+    peaks = []
+    for titles in (300, 3000):
+        size = 0
+        tracemalloc.start()
+        for piece in files.pieces(made("TR", Endless(titles), format=form)):
+            size += len(piece)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert size > 60_000
+    assert peaks[1] < 1.5 * peaks[0] + 100_000

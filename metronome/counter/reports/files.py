@@ -6,6 +6,7 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from functools import lru_cache
 from typing import IO, Any
 
 from metronome.counter.reports import as_json
@@ -65,7 +66,9 @@ def tsv(table: Iterable[Row]) -> Iterator[bytes]:
         yield bytes(piece)
 
 
-def _cell(value: Any) -> str:
+# What is said of an item is repeated in each of its rows.
+@lru_cache(maxsize=1000)
+def _cell(value: str | int) -> str:
     return _BREAKS.sub(" ", value) if isinstance(value, str) else str(value)
 
 

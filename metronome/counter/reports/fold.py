@@ -54,8 +54,8 @@ class Entry(NamedTuple):
     lines: list[Line]
 
 
-#: Combinations of attributes for which the choice is remembered.
-_REMEMBERED = 100_000
+#: Combinations of attributes for which the choice is remembered, of each stream.
+_REMEMBERED = 10_000
 
 #: The attributes of a performance, without its counts.
 _Attributes = tuple[Any, ...]
@@ -77,97 +77,100 @@ _PLACES = {
 
 def entries(streams: Iterable[Stream], selection: Selection) -> Iterator[Entry]:
     """The report's entries in the order of the streams. One that has no usage left is none."""
-    wanted = frozenset(selection.metrics)
-    choose = _Chooser(selection)
     keeps = _subject_filter(selection)
-    months_by_month: dict[str, str] = {}
-    for group in walk(streams):
+    for group in walk([_Source(stream, selection) for stream in streams]):
         # Facts come with the months ascending: the last describes the subject as it was last known.
         fact = group[-1][1]
-        if keeps is not None and not keeps(fact.subject):
-            continue
-        sums: dict[tuple[str, ...], Counts] = {}
-        for stream, one in group:
-            month = months_by_month.setdefault(stream.month, selection.begin if selection.totals else stream.month)
-            for performance in one.performances:
-                values = choose(performance[1:], stream)
-                if values is not None:
-                    _add(sums, values, performance.counts, month, wanted)
-        lines = [Line(values, counts) for values, counts in sorted(sums.items()) if counts]
-        if lines:
-            yield Entry(fact.subject, fact.parent, lines)
+        if keeps is None or keeps(fact.subject):
+            sums = _sums(group)
+            lines = [Line(values, _by_metric(sums[values], selection.metrics)) for values in sorted(sums)]
+            if any(line.counts for line in lines):
+                yield Entry(fact.subject, fact.parent, [line for line in lines if line.counts])
 
 
-def _add(
-    sums: dict[tuple[str, ...], Counts],
-    values: tuple[str, ...],
-    counts: dict[str, int],
-    month: str,
-    wanted: frozenset[str],
-) -> None:
-    line = sums.get(values)
-    if line is None:
-        line = sums[values] = {}
-    for metric, count in counts.items():
-        if metric in wanted:
-            by_month = line.get(metric)
-            if by_month is None:
-                line[metric] = {month: count}
+class _Source:
+    """A stream with what is the same for all of its facts: their month in the report, and the choice of values."""
+
+    __slots__ = ("choices", "facts", "month")
+
+    def __init__(self, stream: Stream, selection: Selection) -> None:
+        self.facts = stream.facts
+        self.month = selection.begin if selection.totals else stream.month
+        self.choices = _Choices(selection, stream)
+
+
+def _sums(group: Iterable[tuple[_Source, Fact]]) -> dict[tuple[str, ...], dict[str, dict[str, int]]]:
+    """For each combination of the values shown: month to metric to count."""
+    sums: dict[tuple[str, ...], dict[str, dict[str, int]]] = {}
+    for source, fact in group:
+        month, choices = source.month, source.choices
+        for performance in fact.performances:
+            values = choices[performance[1:]]
+            if values is None:
+                continue
+            months = sums.get(values)
+            if months is None:
+                months = sums[values] = {}
+            counts = months.get(month)
+            if counts is None:
+                months[month] = dict(performance.counts)
             else:
-                by_month[month] = by_month.get(month, 0) + count
+                for metric, count in performance.counts.items():
+                    counts[metric] = counts.get(metric, 0) + count
+    return sums
 
 
-def walk(streams: Iterable[Stream]) -> Iterator[list[tuple[Stream, Fact]]]:
-    """All facts of one subject, in the order of the streams, subject by subject.
+def _by_metric(months: dict[str, dict[str, int]], metrics: tuple[str, ...]) -> Counts:
+    found: Counts = {}
+    for metric in metrics:
+        if by_month := {month: counts[metric] for month, counts in months.items() if metric in counts}:
+            found[metric] = by_month
+    return found
 
-    Most subjects have facts in most months, so looking at every stream's head costs less than a heap.
+
+def walk(sources: Iterable[_Source]) -> Iterator[list[tuple[_Source, Fact]]]:
+    """All facts of one subject, in the order of the sources, subject by subject.
+
+    Most subjects have facts in most months, so looking at every source's head costs less than a heap.
     """
-    heads: list[tuple[tuple[str, str], Stream, Fact]] = []
-    for stream in streams:
-        fact = next(stream.facts, None)
+    heads: list[tuple[tuple[str, str], _Source, Fact]] = []
+    for source in sources:
+        fact = next(source.facts, None)
         if fact is not None:
-            heads.append((order(fact), stream, fact))
+            heads.append((order(fact), source, fact))
     while heads:
-        key = min(head[0] for head in heads)
-        found: list[tuple[Stream, Fact]] = []
+        key = min([head[0] for head in heads])
+        found: list[tuple[_Source, Fact]] = []
         rest = []
         for head in heads:
             if head[0] != key:
                 rest.append(head)
                 continue
-            stream = head[1]
-            found.append((stream, head[2]))
-            fact = next(stream.facts, None)
+            source = head[1]
+            found.append((source, head[2]))
+            fact = next(source.facts, None)
             if fact is not None:
-                rest.append((order(fact), stream, fact))
+                rest.append((order(fact), source, fact))
         heads = rest
         yield found
 
 
-class _Chooser:
+class _Choices(dict[_Attributes, "tuple[str, ...] | None"]):
     """For the attributes of a performance, the values shown of them; None if a filter leaves the performance out."""
 
-    def __init__(self, selection: Selection) -> None:
+    def __init__(self, selection: Selection, stream: Stream) -> None:
+        super().__init__()
         self._shown = selection.shown
         self._tests = list(_tests(selection))
-        self._known: dict[tuple[_Attributes, str], tuple[str, ...] | None] = {}
+        self._owner = {INSTITUTION: stream.institution, CUSTOMER: stream.customer}
 
-    def __call__(self, attributes: _Attributes, stream: Stream) -> tuple[str, ...] | None:
-        key = (attributes, stream.customer)
-        try:
-            return self._known[key]
-        except KeyError:
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
-            found = self._known[key] = self._choose(attributes, stream)
-            return found
-
-    def _choose(self, attributes: _Attributes, stream: Stream) -> tuple[str, ...] | None:
-        said = {name: _text(attributes[place]) for name, place in _PLACES.items()}
-        if not all(test(said[name]) for name, test in self._tests):
-            return None
-        said |= {INSTITUTION: stream.institution, CUSTOMER: stream.customer}
-        return tuple(said[name] for name in self._shown)
+    def __missing__(self, attributes: _Attributes) -> tuple[str, ...] | None:
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        said = {name: _text(attributes[place]) for name, place in _PLACES.items()} | self._owner
+        passes = all(test(said[name]) for name, test in self._tests)
+        found = self[attributes] = tuple(said[name] for name in self._shown) if passes else None
+        return found
 
 
 def _text(value: str | bool) -> str:
