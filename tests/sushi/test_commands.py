@@ -1,4 +1,4 @@
-"""`metronome counter customers` and `metronome counter report`, as an operator runs them."""
+"""`metronome counter report`, as an operator runs it."""
 
 from __future__ import annotations
 
@@ -21,46 +21,9 @@ LAST = months.before(months.month_of(datetime.now(UTC)))
 USED = Performance({"No_License": 3}, "Journal", "2024", "Controlled")
 
 
-def test_customers_are_added_listed_and_removed(server: Server) -> None:
-    run = server.command("counter", "customers", "add", "union", "--name", "The Union", "--identifier", "ROR:00hx57361")
-    union = json.loads(run.stdout)
-    assert (union["customer_id"], union["requestor_id"], len(union["api_key"]) > 40) == ("union", "union", True)
-    options = (
-        "--requestor-id",
-        "r-1",
-        "--network",
-        "192.0.2.0/24",
-        "--network",
-        "2001:db8::/32",
-        "--member-of",
-        "union",
-    )
-    run = server.command("counter", "customers", "add", "north", "--name", "North", *options)
-    assert json.loads(run.stdout)["requestor_id"] == "r-1"
-    run = server.command("counter", "customers", "list", "--json")
-    found = {one["customer_id"]: one for one in map(json.loads, run.stdout.splitlines())}
-    assert found["north"] == {
-        "customer_id": "north",
-        "name": "North",
-        "requestor_id": "r-1",
-        "networks": ["192.0.2.0/24", "2001:db8::/32"],
-        "member_of": ["union"],
-        "identifiers": [],
-    }
-    assert found["union"]["identifiers"] == ["ROR:00hx57361"]
-    assert union["api_key"] not in run.stdout
-    listed = server.command("counter", "customers", "list").stdout
-    assert "north  North  requestor_id=r-1  networks=192.0.2.0/24,2001:db8::/32  member_of=union" in listed
-    assert server.command("counter", "customers", "remove", "north").stdout == "customer north is removed\n"
-    assert '"north"' not in server.command("counter", "customers", "list", "--json").stdout
-
-
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("customers", "add", "a b", "--name", "x"), "id: 'a b' isn't 1 to 64 letters, digits and _ . / -"),
-        (("customers", "add", "x", "--name", "x", "--identifier", "ROR"), "'ROR' isn't ISIL, ISNI, OCLC, ROR or Proprietary, a colon and a value"),
-        (("customers", "remove", "nobody"), "there is no record 'nobody'"),
         (("report", "tr9", "--customer", "x", "--from", LAST, "--to", LAST), "'tr9' isn't one of PR, PR_P1, DR"),
         (("report", "tr", "--customer", "nobody", "--from", LAST, "--to", LAST), "there is no customer 'nobody'"),
         (("report", "tr", "--customer", "0000000000000000", "--from", "2026", "--to", LAST), "Invalid Date Arguments (2026: write yyyy-mm"),
