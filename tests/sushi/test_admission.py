@@ -22,10 +22,12 @@ from metronome.counter.facts import WORLD, Fact, Performance, Subject
 from metronome.counter.kept import Kept
 from metronome.counter.reports.table import REPORTS
 from metronome.dialects import sushi
-from metronome.errors import QuestionsWait
+from metronome.errors import QuestionsWait, StoreUnavailable
+from metronome.keys import Keys
 from metronome.settings import Settings
 from metronome.store import indices
 from metronome.store.client import connect
+from metronome.store.records import Records
 from metronome.web.app import Opened, create_app
 
 NOW = datetime(2026, 5, 10, 12, tzinfo=UTC)
@@ -181,6 +183,7 @@ NO_USAGE = "No Usage Available for Requested Dates"
         pytest.param("tr", {"item_id": "Online_ISSN:1234-5679|DOI:10.1/2"}, [(3061, INCONGRUOUS, "item_id=Online_ISSN:1234-5679|DOI:10.1/2")], id="ids of two kinds"),
         pytest.param("tr", {"item_id": "1234-5679"}, [(3060, FILTER, "item_id=1234-5679")], id="an id of no kind"),
         pytest.param("tr", {"attributes_to_show": "YOP|Data_Type|Authors", "granularity": "Day"}, [(3062, ATTRIBUTE, "attributes_to_show=Authors|Data_Type; granularity=Day")], id="attributes that TR hasn't"),
+        pytest.param("tr", {"format": "json", "granularity": "month"}, [(3062, ATTRIBUTE, "granularity=month")], id="in other letters"),
         pytest.param("ir", {"include_component_details": "True"}, [(3030, NO_USAGE, ""), (3063, "Components Not Supported", "")], id="components"),
         pytest.param("ir", {}, [(3030, NO_USAGE, "")], id="no usage at all"),
         pytest.param("tr", {"data_type": "Book"}, [(3030, NO_USAGE, "")], id="no usage of a kind"),
@@ -249,6 +252,17 @@ def test_a_month_that_is_being_processed_for_the_first_time_is_worth_another_req
 def test_what_there_is_not_is_a_404_without_an_exception(offered: Provider, path: str) -> None:
     answer = offered.get(path)
     assert (answer.status_code, "Code" in answer.json) == (404, False)
+
+
+def test_the_gateways_own_keys_have_nothing_to_do_with_reports(gateway_for: Callable[..., Gateway]) -> None:
+    provider = Provider(gateway_for(NOW, open="no"))
+    assert provider.gateway.http.get("/tock/home.json").status_code == 401
+    assert provider.report().status_code == 200
+    token = Keys(Records(provider.gateway.elasticsearch, provider.gateway.settings, "keys")).create(
+        "all", scopes=["admin"]
+    )[1]
+    answer = provider.gateway.http.get("/r51/members", headers={"X-Api-Key": token})
+    assert exception(answer) == (*INSUFFICIENT, "customer_id and requestor_id and api_key missing")
 
 
 # --- Consortia, and all usage ----------------------------------------------------------------------------------
@@ -399,6 +413,19 @@ def test_reports_leave_half_of_the_threads_to_others(
     for _ in range(3):
         assert provider.report(begin_date="x").status_code == 400, "a refusal takes no thread"
     reading[1].close()
+
+
+def test_a_report_that_fails_takes_no_thread(
+    gateway_for: Callable[..., Gateway], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: Any) -> None:
+        raise StoreUnavailable("the facts were replaced while they were read")
+
+    provider = Provider(gateway_for(NOW, threads=4))
+    monkeypatch.setattr("metronome.counter.reports.files.xlsx", fail)
+    with caplog.at_level(logging.CRITICAL, "metronome"):
+        for _ in range(3):
+            assert exception(provider.report(format="xlsx")) == (503, 1000, "Service Not Available", "")
 
 
 def test_more_requests_than_the_rate_are_refused_to_that_requestor_alone(gateway_for: Callable[..., Gateway]) -> None:

@@ -307,6 +307,8 @@ def test_months_are_summed_or_left_out_where_that_was_asked() -> None:
         assert found[14][-2:] == ["Metric_Type", "Reporting_Period_Total"]
         assert found[15][-2:] == ["Total_Item_Requests", "6"]
     assert found[7] == ["Report_Attributes", "Exclude_Monthly_Details=True"]
+    found = table("TR", facts, exclude_monthly_details="yes")
+    assert found[8][1] == "3062: Invalid ReportAttribute Value (exclude_monthly_details=yes)"
 
 
 def test_items_stand_below_their_parents_where_that_was_asked() -> None:

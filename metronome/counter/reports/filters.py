@@ -51,7 +51,7 @@ class Filter:
     name: str
     of: frozenset[str]
     is_valid: Callable[[str, str], bool]
-    #: The standard's order of its values, if there are so many; else they stay in the order of the request.
+    #: The order in which a header lists its values; without one, it is the order of the request.
     order: tuple[str, ...] = ()
 
 

@@ -109,7 +109,7 @@ def select(report: Report, given: Mapping[str, str], *, now: str, platform: Plat
         found.unsupported.append(f"format={form}")
         form = FORMS[0]
     table = form != "json"
-    attributes, invalid = _attributes(report, asked)
+    attributes, invalid = _attributes(report, asked, table)
     notices = [*found.notices(), *_odd_parameters(report, given, table)]
     if invalid:
         notices.append(Notice(ATTRIBUTE, "; ".join(invalid)))
@@ -150,7 +150,7 @@ def _period(given: Mapping[str, str], now: str) -> tuple[str, str, tuple[str, ..
     return begin, over, tuple(months.through(months.from_number(months.to_number(over) + 1), end))
 
 
-def _attributes(report: Report, asked: Mapping[str, str]) -> tuple[tuple[str, ...], list[str]]:
+def _attributes(report: Report, asked: Mapping[str, str], table: bool) -> tuple[tuple[str, ...], list[str]]:
     """The attributes to show, and what of the attributes of a request can't be done."""
     if report.is_view:
         return (), []
@@ -158,7 +158,8 @@ def _attributes(report: Report, asked: Mapping[str, str]) -> tuple[tuple[str, ..
     unknown = sorted(wanted - set(report.may_show))
     invalid = [f"{_SHOW}={'|'.join(unknown)}"] if unknown else []
     choices = {_GRANULARITY: ("Month", "Totals")}
-    choices |= dict.fromkeys((_PARENTS, _COMPONENTS) if report.full == "IR" else (), ("True", "False"))
+    flags = (*((_PARENTS, _COMPONENTS) if report.full == "IR" else ()), *((_EXCLUDE,) if table else ()))
+    choices |= dict.fromkeys(flags, ("True", "False"))
     for name, values in choices.items():
         if name in asked and asked[name] not in values:
             invalid.append(f"{name}={asked[name]}")

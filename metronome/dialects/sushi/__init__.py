@@ -91,7 +91,8 @@ def blueprint(doors: Doors) -> Blueprint:
         with ExitStack() as leaving:
             leaving.callback(room.release)
             made = make(selection, counter.facts, admitted.customer, admitted.members, now)
-            return _stream(made, leaving.pop_all())
+            parts = files.pieces(made)
+            return _stream(made, parts, leaving.pop_all())
 
     return routes
 
@@ -101,10 +102,10 @@ def _given() -> dict[str, str]:
     return {name: "|".join(values) for name, values in request.args.lists()}
 
 
-def _stream(made: Made, leaving: ExitStack) -> Response:
+def _stream(made: Made, pieces: Iterator[bytes], leaving: ExitStack) -> Response:
     """The answer, which is made while the client reads it. `leaving` is closed once it ends, however it does."""
     selection = made.header.selection
-    parts = _until_end(files.pieces(made), leaving)
+    parts = _until_end(pieces, leaving)
     zipped = selection.form != "xlsx" and request.accept_encodings.quality("gzip") > 0
     response = Response(_gzip(parts) if zipped else parts, content_type=files.MEDIA[selection.form])
     if zipped:
