@@ -377,6 +377,7 @@ def test_each_error_has_its_status_and_code() -> None:
         "NothingAccepted": (422, "nothing_accepted"),
         "TooMuch": (422, "too_much"),
         "TooMany": (429, "too_many"),
+        "Declined": (400, "declined"),
         "Busy": (503, "busy"),
         "SpoolFull": (503, "spool_full"),
         "SpoolUnavailable": (503, "spool_unavailable"),

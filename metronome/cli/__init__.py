@@ -18,6 +18,7 @@ from metronome.cli.quarantine import quarantine
 from metronome.cli.report import report
 from metronome.cli.setup import doctor, mappings, settings
 from metronome.cli.start import drain, listen, serve, streams, up
+from metronome.cli.sushi import report as counter_report
 from metronome.errors import MetronomeError
 
 #: In the order in which a user meets them.
@@ -70,5 +71,6 @@ def main() -> None:
     # Each command reads the settings itself, so that --help and `settings` work where one of them is wrong.
 
 
+counter.add_command(counter_report)
 for command in COMMANDS:
     main.add_command(command)

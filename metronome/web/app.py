@@ -15,7 +15,7 @@ from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from metronome.counter import Counter
-from metronome.dialects import Dialect, Doors, applications, counted, openmetrics, people, query, tick
+from metronome.dialects import Dialect, Doors, applications, counted, openmetrics, people, query, sushi, tick
 from metronome.errors import BadPayload, MetronomeError, SetupError, error_body
 from metronome.intake import Intake
 from metronome.keyring import Keyring
@@ -42,6 +42,7 @@ DIALECTS: tuple[Dialect, ...] = (
     people.DIALECT,
     applications.DIALECT,
     counted.DIALECT,
+    sushi.DIALECT,
 )
 
 
