@@ -12,7 +12,7 @@ from metronome.query.answer import Answer
 from metronome.query.condition import Condition
 from metronome.query.door import Sources, answers, refuse_other_days
 from metronome.query.persons.questions import Evidence, FromParts, Members
-from metronome.query.persons.rules import asks_persons
+from metronome.query.persons.rules import Did, Ids, leaves_of, rules_of
 
 
 @answers(FromParts)
@@ -59,8 +59,17 @@ def _answered(question: Any, sources: Sources, now: datetime) -> Any:
 
 
 def _needed(period: Period, where: Condition) -> Period:
-    """The days that an answer needs: what is known of a person may have been said at any time."""
-    return Period() if asks_persons(where) else period
+    """The days that an answer needs, with those that tell who meets its rules."""
+    asked = [period]
+    for leaf in (leaf for one in rules_of(where) for leaf in leaves_of(one.rule)):
+        if not isinstance(leaf, Ids):
+            # A property may have been set at any time.
+            asked.append(leaf.period if isinstance(leaf, Did) else Period())
+    starts, ends = [one.start for one in asked], [one.end for one in asked]
+    return Period(
+        None if None in starts else min(start for start in starts if start is not None),
+        None if None in ends else max(end for end in ends if end is not None),
+    )
 
 
 def _refuse_missing(period: Period, sources: Sources) -> None:
