@@ -103,9 +103,9 @@ class Kept:
         found: dict[str, int] = json.loads(record.value.get("totals") or "{}") if record else {}
         return found
 
-    def begin(self, month: str, at: datetime | None = None) -> None:
-        """Note that the month is being processed, as of now. The note counts for STALE."""
-        begun = to_text(at or datetime.now(UTC))
+    def begin(self, month: str) -> None:
+        """Note that the month is being processed. The note counts for STALE."""
+        begun = to_text(datetime.now(UTC))
         self._change(month, lambda value: {**value, "processing": True, "begun_at": begun})
 
     def give_up(self, month: str) -> None:
