@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import json
+import secrets
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -119,7 +120,7 @@ class Kept:
 
         What changed since the last time is noted in the month as a restatement, with its `cause`.
         """
-        version = format(int(at.timestamp() * 1000), "x")
+        version = secrets.token_hex(8)
         totals: dict[str, int] = {}
         for customer_id, report, facts in portions:
             self._write(
