@@ -45,7 +45,7 @@ from metronome.query.condition import (
     StartsWith,
     Subset,
 )
-from metronome.query.door import Source, Sources, answers, ask
+from metronome.query.door import Source, Sources, answers, ask, buckets
 from metronome.query.index import Index
 from metronome.query.journeys import answering  # noqa: F401 - the same
 from metronome.query.journeys.days import Days, watching
@@ -165,6 +165,7 @@ __all__ = [
     "answers",
     "ask",
     "asks_persons",
+    "buckets",
     "events_of",
     "of_app",
     "open_door",

@@ -24,6 +24,7 @@ from metronome.metrics import Metrics
 from metronome.people import People
 from metronome.query import Ask, of_app, open_door
 from metronome.reports import Reports
+from metronome.saved import Saved
 from metronome.segments import Segments
 from metronome.settings import Settings
 from metronome.spool.spool import Spool
@@ -84,6 +85,7 @@ def create_app(
         Segments(opened.client, settings),
         Counter(opened.client, settings),
         Reports(opened.client, settings),
+        Saved(opened.client, settings, clock),
     )
     _answer_errors(app)
     _count_requests(app, metrics)
