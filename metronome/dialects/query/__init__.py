@@ -9,7 +9,7 @@
     journeys.py   funnel, retention, paths         journey_schemas.py    their keys
     people.py     timeline, people               segments.py   rules about persons
     saved.py      segments over HTTP             external.py   figures of external series
-    table.py      JSON with an ETag, CSV, NDJSON
+    table.py      JSON with an ETag, CSV, NDJSON; parquet.py: the same as Parquet
     metrics/      custom metrics, external series, dashboards
 
 Source: query contract, sections 1 to 7 and 9.
@@ -262,7 +262,11 @@ def paths() -> Paths:
 
 
 def _operation(kind: str, schema: type[Schema] | None) -> dict[str, Any]:
-    formats = {"in": "query", "name": "format", "schema": {"type": "string", "enum": ["json", "csv", "ndjson"]}}
+    formats = {
+        "in": "query",
+        "name": "format",
+        "schema": {"type": "string", "enum": ["json", "csv", "ndjson", "parquet"]},
+    }
     archive = {
         "in": "query",
         "name": "archive",
@@ -275,11 +279,12 @@ def _operation(kind: str, schema: type[Schema] | None) -> dict[str, Any]:
         "parameters": shared,
         "responses": {
             "200": {
-                "description": "The answer; as a table with format=csv or ndjson",
+                "description": "The answer; as a table with format=csv, ndjson or parquet",
                 "content": {
                     "application/json": {"schema": AnswerSchema},
                     "text/csv": {"schema": {"type": "string"}},
                     "application/x-ndjson": {"schema": {"type": "string"}},
+                    "application/vnd.apache.parquet": {"schema": {"type": "string", "format": "binary"}},
                 },
             },
             "304": {"description": "Unchanged since the ETag sent as If-None-Match"},
