@@ -68,12 +68,13 @@ class Watcher:
 
 
 @contextmanager
-def running(engine_settings: Settings, elasticsearch: Any, tmp_path: Path) -> Iterator[Watching]:
-    """Started, with indices of its own that go in the end."""
+def running(engine_settings: Settings, elasticsearch: Any, tmp_path: Path, **environ: str) -> Iterator[Watching]:
+    """Started, with indices of its own that go in the end. `environ` are further settings."""
     settings = replace(engine_settings, index_prefix=f"l{uuid.uuid4().hex[:10]}")
     gateway = Watching(settings, tmp_path / "home")
     with ExitStack() as opened:
         gateway.opened = opened
+        gateway.environ |= environ
         gateway.begin()
         yield gateway
     gateway.stop()
