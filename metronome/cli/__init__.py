@@ -15,6 +15,7 @@ from metronome.cli.keys import keys
 from metronome.cli.kibana import kibana
 from metronome.cli.parts import parts
 from metronome.cli.quarantine import quarantine
+from metronome.cli.questions import ask
 from metronome.cli.report import report
 from metronome.cli.setup import doctor, mappings, settings
 from metronome.cli.start import drain, listen, serve, streams, up
@@ -30,6 +31,7 @@ COMMANDS: tuple[click.Command, ...] = (
     listen,
     tick,
     tock,
+    ask,
     mappings,
     settings,
     keys,

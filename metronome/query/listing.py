@@ -49,7 +49,7 @@ def _page(question: Listing, sources: Sources, now: datetime) -> Page:
     after = dict(question.after) if question.after else _first(question, sources, now)
     events: list[Event] = []
     for number, hit in enumerate(_hits(search, question, after), 1):
-        event = _event(hit)
+        event = event_of(hit)
         after["sort"] = hit["sort"]
         if question.where.holds(event):
             events.append(event)
@@ -123,7 +123,8 @@ def _asked(where: Condition, kinds: Kinds) -> Json:
     return {"bool": {"should": [stamped, shipped], "minimum_should_match": 1}}
 
 
-def _event(hit: Json) -> Event:
+def event_of(hit: Json) -> Event:
+    """A document as a flat event, with `_id` and `_index`."""
     event = dict(_flat(hit["_source"]))
     if "received_at" not in event:
         derive(event, shipped=True)

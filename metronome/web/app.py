@@ -24,10 +24,11 @@ from metronome.metrics import Metrics
 from metronome.people import People
 from metronome.query import Ask, of_app, open_door
 from metronome.reports import Reports
+from metronome.saved import Saved
 from metronome.segments import Segments
 from metronome.settings import Settings
 from metronome.spool.spool import Spool
-from metronome.web import dashboard, front, health, hosts, limits, openapi, scripts
+from metronome.web import dashboard, front, health, hosts, limits, live, openapi, scripts
 from metronome.web.openapi import Chapter
 from metronome.wire.access import bound_app, guard
 from metronome.wire.request import error_answer, json_answer
@@ -44,6 +45,10 @@ DIALECTS: tuple[Dialect, ...] = (
     counted.DIALECT,
     sushi.DIALECT,
 )
+
+
+#: The descriptions of routes that are of no dialect.
+CHAPTERS = (health.CHAPTER, limits.CHAPTER, scripts.CHAPTER, live.CHAPTER)
 
 
 @dataclass
@@ -84,6 +89,7 @@ def create_app(
         Segments(opened.client, settings),
         Counter(opened.client, settings),
         Reports(opened.client, settings),
+        Saved(opened.client, settings, clock),
     )
     _answer_errors(app)
     _count_requests(app, metrics)
@@ -92,13 +98,14 @@ def create_app(
         app.url_map.converters.update(dialect.converters)
         app.register_blueprint(dialect.blueprint(doors))
     rooms = (health.blueprint(settings, opened.spool, opened.client, metrics), front.blueprint(), *openapi.blueprints())
-    for blueprint in (*rooms, limits.blueprint(settings), scripts.blueprint(), dashboard.blueprint()):
+    files = (scripts.blueprint(), dashboard.blueprint(), live.blueprint())
+    for blueprint in (*rooms, limits.blueprint(settings), *files):
         app.register_blueprint(blueprint)
     _check_scopes(app)
     app.extensions["keyring"] = Keyring(settings, opened.client)
     guard(app, settings, app.extensions["keyring"])
     chapters = [Chapter(dialect.name, dialect.meaning, dialect.paths()) for dialect in DIALECTS]
-    app.extensions["openapi"] = openapi.describe(app, [*chapters, health.CHAPTER, limits.CHAPTER, scripts.CHAPTER])
+    app.extensions["openapi"] = openapi.describe(app, [*chapters, *CHAPTERS])
     return app
 
 
