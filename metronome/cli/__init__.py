@@ -11,6 +11,7 @@ from metronome.cli.archive import archive, export, restore
 from metronome.cli.ask import load, tick, tock
 from metronome.cli.keys import keys
 from metronome.cli.parts import parts
+from metronome.cli.person import erase, person
 from metronome.cli.quarantine import quarantine
 from metronome.cli.setup import doctor, mappings, settings
 from metronome.cli.start import drain, listen, serve, streams, up
@@ -34,6 +35,8 @@ COMMANDS: tuple[click.Command, ...] = (
     archive,
     restore,
     export,
+    person,
+    erase,
     doctor,
 )
 

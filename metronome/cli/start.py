@@ -45,6 +45,7 @@ def drain(until_empty: bool) -> None:
     """Ship spooled events to Elasticsearch. One drain a METRONOME_HOME; a second waits as a stand-by."""
     from metronome.archive.automatic import Automatic
     from metronome.drain.drain import Drain
+    from metronome.erasure.keeper import Keeper
     from metronome.metrics import Metrics
     from metronome.spool.files import make_folder
     from metronome.store.client import connect
@@ -55,16 +56,18 @@ def drain(until_empty: bool) -> None:
     place = address(settings)
     client = connect(settings, place, timeout_s=settings.drain_timeout_s, exact=False)
     run = Drain(settings, client, Metrics())
-    automatic = Automatic(settings, place)
+    automatic, keeper = Automatic(settings, place), Keeper(settings, place)
     process.after_start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: run.stop())
     if not until_empty:
         automatic.start()
+        keeper.start()
     try:
         run.run(until_empty=until_empty)
     finally:
         automatic.stop()
+        keeper.stop()
 
 
 @click.command()

@@ -73,14 +73,18 @@ def drain_status(folder: Path) -> dict[str, Any]:
         return {"running": False, "trouble": "no drain has run here"}
 
 
-def write_drain_status(folder: Path, *, running: bool, trouble: str) -> None:
-    """Write the state for `drain_status`. On a full disk nothing is written, since that must not stop the drain."""
+def write_drain_status(folder: Path, *, running: bool, trouble: str, oldest_s: float | None = None) -> None:
+    """Write the state for `drain_status`. On a full disk nothing is written, since that must not stop the drain.
+
+    `oldest_s` is when the oldest body under way was begun, by the monotonic clock; None if there is none.
+    """
     status = {
         "at": time.time(),
         "monotonic": time.monotonic(),
         "pid": os.getpid(),
         "running": running,
         "trouble": trouble,
+        "oldest_s": oldest_s,
     }
     with contextlib.suppress(OSError):
         replace_file(folder / "drain.json", json.dumps(status))

@@ -79,8 +79,26 @@ class ArchiveDocument(RecordDocument):
     ids_sha256 = Keyword(**_KEPT_ONLY)
 
 
+class PrivacyDocument(RecordDocument):
+    """Erasures (`metronome.erasure`): jobs, keyed hashes of ids whose events aren't taken any more, and their key."""
+
+    what = Keyword()
+    state = Keyword()
+    asked_at = Date()
+    ended_at = Date()
+    job = Keyword(**_KEPT_ONLY)
+    key = Keyword(**_KEPT_ONLY)
+    request = Keyword(**_KEPT_ONLY)
+    receipt = Keyword(**_KEPT_ONLY)
+    problem = Keyword(**_KEPT_ONLY)
+
+
 #: Every kind of record, by its name, which the name of its index contains.
-KINDS: dict[str, type[RecordDocument]] = {"archive": ArchiveDocument, "keys": KeyDocument}
+KINDS: dict[str, type[RecordDocument]] = {
+    "archive": ArchiveDocument,
+    "keys": KeyDocument,
+    "privacy": PrivacyDocument,
+}
 
 
 def template(settings: Settings, kind: str) -> dict[str, Any]:

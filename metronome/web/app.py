@@ -14,7 +14,7 @@ from flask import Flask, Response, g, request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 
-from metronome.dialects import Dialect, Doors, openmetrics, people, query, tick
+from metronome.dialects import Dialect, Doors, openmetrics, people, privacy, query, tick
 from metronome.errors import BadPayload, MetronomeError, SetupError, error_body
 from metronome.intake import Intake
 from metronome.keyring import Keyring
@@ -32,7 +32,7 @@ from metronome.wire.request import error_answer, json_answer
 log = logging.getLogger("metronome.web")
 
 #: Every front door. To add one, write its room and name its description here.
-DIALECTS: tuple[Dialect, ...] = (tick.DIALECT, query.DIALECT, openmetrics.DIALECT, people.DIALECT)
+DIALECTS: tuple[Dialect, ...] = (tick.DIALECT, query.DIALECT, openmetrics.DIALECT, people.DIALECT, privacy.DIALECT)
 
 
 @dataclass
@@ -60,8 +60,9 @@ def create_app(
     app.url_map.merge_slashes = False
     app.url_map.strict_slashes = False
     metrics = metrics or Metrics()
-    people = app.extensions["people"] = People(settings, opened.client)
-    ask = _for_keys(_open_door(settings, opened.client, clock, people))
+    people, unbound = _open_past(settings, opened.client, clock)
+    app.extensions["people"] = people
+    ask = _for_keys(unbound)
     intake = Intake(settings, opened.spool, metrics, folder=settings.spool_dir, clock=clock)
     doors = Doors(intake, ask, settings, metrics, clock, people)
     _answer_errors(app)
@@ -81,13 +82,20 @@ def create_app(
     return app
 
 
-def _open_door(settings: Settings, client: Elasticsearch, clock: Callable[[], datetime], people: People) -> Ask:
+def _open_past(settings: Settings, client: Elasticsearch, clock: Callable[[], datetime]) -> tuple[People, Ask]:
+    """Everybody, and the door out: over Elasticsearch, and over the archive where there is one."""
     if not settings.archive:
-        return open_door(client, settings, clock, resolver=people)
+        people = People(settings, client)
+        return people, open_door(client, settings, clock, resolver=people)
     # boto3 and DuckDB take memory in each worker: only who has an archive pays for it.
+    from metronome.archive.asking import Archive
     from metronome.archive.asking import open_door as with_archive
+    from metronome.archive.links import Further
 
-    return with_archive(settings, client, clock, people, alone=lambda: request.args.get("archive") == "no")
+    archive = Archive(settings, client)
+    people = People(settings, client, Further(archive))
+    alone = lambda: request.args.get("archive") == "no"  # noqa: E731
+    return people, with_archive(settings, client, clock, people, alone=alone, archive=archive)
 
 
 def _for_keys(ask: Ask) -> Ask:

@@ -54,7 +54,7 @@ def answered(kind: str, asked: Mapping[str, Any], common: Common, ask: Ask) -> R
     """The result of a question of one of these kinds; raises BadQuestion, TooMuch."""
     question, draw = _KINDS[kind](asked, common)
     (found,) = ask(question)
-    return draw(found), [Answer(watermark=found.watermark)]
+    return draw(found), [Answer(watermark=found.watermark, archived=found.archived)]
 
 
 def duration_ms(text: str, at: str) -> int:

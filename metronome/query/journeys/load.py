@@ -70,7 +70,7 @@ def load(days: Days, wish: Wish, budget: Budget) -> Loaded:
     there = days.update()
     budget.check()
     reader = _Reader(days, wish, budget, there)
-    for rows, of_day in read_together(days.builder().folder, there, reader.wanted, reader.where):
+    for rows, of_day in read_together(days.folder(), there, reader.wanted, reader.where):
         reader.take(rows, of_day)
     return reader.loaded()
 
@@ -243,7 +243,7 @@ class _Reader:
 
     def _read_ids(self, days: list[int]) -> dict[int, list[str]]:
         wanted = Wanted("_id", "text", plain=True)
-        folder = self._days.builder().folder
+        folder = self._days.folder()
         found = {}
         for number in days:
             self._budget.check()
