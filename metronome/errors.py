@@ -12,6 +12,7 @@ MetronomeError
 │   ├── TooLarge            413
 │   ├── UnsupportedMedia    415
 │   ├── Misdirected         421  the Host header names another server
+│   ├── ReportInvalid       422  a report that can't be told from others, or has fields that its class hasn't
 │   ├── NothingAccepted     422  every event of the request was refused
 │   ├── TooMuch             422  a question that reads, takes or holds more than it may; says what to narrow
 │   └── TooMany             429  slow down, then send the same again
@@ -21,6 +22,7 @@ MetronomeError
 │   ├── ArchiveUnavailable
 │   ├── PartsUnavailable
 │   ├── QuestionsWait
+│   ├── DaysClosed
 │   └── StoreUnavailable
 └── Broken             ours or the operator's to mend (500)
     ├── ArchiveDamaged      an object of the archive isn't what its manifest says
@@ -129,6 +131,12 @@ class Misdirected(Refused):
     status = 421
 
 
+class ReportInvalid(Refused):
+    """A report that can't be told from others of its day, or has fields that its class doesn't have."""
+
+    status = 422
+
+
 class NothingAccepted(Refused):
     """Every event of the request was refused; `receipt` says why, event by event."""
 
@@ -179,6 +187,10 @@ class PartsUnavailable(Busy):
 
 class QuestionsWait(Busy):
     """As many questions as may run are running, and none of them ended in time."""
+
+
+class DaysClosed(Busy):
+    """Days of the question have an index that is closed, so an answer would be too small."""
 
 
 class StoreUnavailable(Busy):

@@ -378,6 +378,7 @@ def test_each_error_has_its_status_and_code() -> None:
         "ArchiveUnavailable": (503, "archive_unavailable"),
         "PartsUnavailable": (503, "parts_unavailable"),
         "QuestionsWait": (503, "questions_wait"),
+        "DaysClosed": (503, "days_closed"),
         "StoreUnavailable": (503, "store_unavailable"),
         "Broken": (500, "broken"),
         "ArchiveDamaged": (500, "archive_damaged"),

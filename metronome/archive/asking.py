@@ -21,6 +21,7 @@ from elasticsearch import Elasticsearch
 
 from metronome.archive.beside import Beside
 from metronome.archive.files import Cache
+from metronome.archive.links import Further
 from metronome.archive.manifest import Catalogue, Kept
 from metronome.archive.objects import Objects, open_objects
 from metronome.archive.source import Memory, Moved, Snapshot
@@ -92,6 +93,10 @@ class Archive:
         return Snapshot(
             manifests, all_manifests, late, self._catalogue.objects, self._cache, self._memory, self._client
         )
+
+    def further(self) -> Further:
+        """The archived days as people know them."""
+        return Further(self)
 
     def _indices(self) -> dict[str, str]:
         """Daily indices with their uuids."""

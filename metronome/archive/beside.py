@@ -29,9 +29,10 @@ from metronome.parts.folder import FORMAT, File, Folder, Opened, Part
 from metronome.parts.index import Counters
 from metronome.parts.where import All, Between
 from metronome.periods import Period, read_time, to_ms
+from metronome.query.condition import Condition
 from metronome.query.journeys.wheres import as_where
 from metronome.query.kinds import NAMED
-from metronome.query.question import Properties
+from metronome.query.question import Properties, Seen
 from metronome.store.documents import MAX_INDEXED
 
 #: Rows that are read at one time.
@@ -136,6 +137,19 @@ class Beside:
             last = max(last, high)
         return iter(reversed(groups) if newest_first else groups)
 
+    def seen(self, question: Seen) -> tuple[int, list[int]]:
+        """How many events meet `where`, and the times of the first and last in milliseconds."""
+        count, times = 0, list[int]()
+        for day, manifest in self._manifests():
+            span = _span(manifest)
+            if span is None or _overlaps(span, question.period):
+                with self.snapshot.opened(day) as (paths, _):
+                    for path in paths:
+                        more, *ends = _seen(path, question)
+                        count += more
+                        times += [ms for ms in ends if ms is not None]
+        return count, times
+
     def properties(self, question: Properties) -> dict[str, Field]:
         """Each field that events of the question have."""
         found: dict[str, Field] = {}
@@ -195,6 +209,27 @@ def _within(period: Period) -> list[str]:
     return found
 
 
+def _asked(where: Condition, period: Period) -> All:
+    """The condition and the period as the parts' own."""
+    bounds = {} if period.start is None else {"gte": to_ms(period.start)}
+    bounds |= {} if period.end is None else {"lt": to_ms(period.end)}
+    return All((as_where(where), *([Between("@timestamp", **bounds)] if bounds else ())))
+
+
+def _seen(path: str, question: Seen) -> Any:
+    """How many events of a file meet `where`, first and last time."""
+    with (
+        tempfile.TemporaryDirectory(prefix="metronome-") as temporary,
+        duck.connection(Path(temporary)) as database,
+    ):
+        add_functions(database)
+        parameters: list[Any] = []
+        condition = shape_of(database, path).condition(_asked(question.where, question.period), parameters)
+        time = 'epoch_ms("@timestamp")'
+        query = f"select count(*), min({time}), max({time}) from read_parquet({literal(path)}) where {condition}"
+        return database.execute(query, parameters).fetchone()
+
+
 def _properties(path: str, manifest: Manifest, question: Properties) -> dict[str, Field]:
     mapping = DayMapping(manifest.mapping.get("properties", {}))
     names = [name for name in mapping.properties if mapping.kind(name) != "none"]
@@ -205,11 +240,7 @@ def _properties(path: str, manifest: Manifest, question: Properties) -> dict[str
         add_functions(database)
         shape = shape_of(database, path)
         parameters: list[Any] = []
-        start, end = question.period.start, question.period.end
-        bounds = {} if start is None else {"gte": to_ms(start)}
-        bounds |= {} if end is None else {"lt": to_ms(end)}
-        wheres = (as_where(question.where), *([Between("@timestamp", **bounds)] if bounds else ()))
-        condition = shape.condition(All(wheres), parameters)
+        condition = shape.condition(_asked(question.where, question.period), parameters)
         # Which fields a document has is what it says itself; derived facts aren't among them.
         stored = Shape(shape.columns, shipped=False)
         rows = database.execute(_about(path, stored, mapping, names, condition), parameters).fetchall()

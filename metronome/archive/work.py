@@ -61,7 +61,7 @@ class Work:
         """What people have to know of archived days; None where there is no archive."""
         if not self.settings.archive:
             return None
-        return Further(Archive(self.settings, self.client, self.catalogue.objects))
+        return Archive(self.settings, self.client, self.catalogue.objects).further()
 
     def lease(self) -> Lease:
         return Lease(self.records)

@@ -9,10 +9,14 @@ import click
 from metronome import __version__
 from metronome.cli.archive import archive, export, restore
 from metronome.cli.ask import load, tick, tock
+from metronome.cli.counter import counter
+from metronome.cli.demo import demo
 from metronome.cli.keys import keys
+from metronome.cli.kibana import kibana
 from metronome.cli.parts import parts
 from metronome.cli.person import erase, person
 from metronome.cli.quarantine import quarantine
+from metronome.cli.report import report
 from metronome.cli.setup import doctor, mappings, settings
 from metronome.cli.start import drain, listen, serve, streams, up
 from metronome.errors import MetronomeError
@@ -31,12 +35,16 @@ COMMANDS: tuple[click.Command, ...] = (
     keys,
     quarantine,
     load,
+    demo,
     parts,
     archive,
     restore,
     export,
     person,
     erase,
+    kibana,
+    counter,
+    report,
     doctor,
 )
 

@@ -45,6 +45,7 @@ def drain(until_empty: bool) -> None:
     """Ship spooled events to Elasticsearch. One drain a METRONOME_HOME; a second waits as a stand-by."""
     from metronome.archive.automatic import Automatic
     from metronome.drain.drain import Drain
+    from metronome.drain.schedule import Schedule
     from metronome.erasure.keeper import Keeper
     from metronome.metrics import Metrics
     from metronome.spool.files import make_folder
@@ -60,14 +61,16 @@ def drain(until_empty: bool) -> None:
     process.after_start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: run.stop())
-    if not until_empty:
-        automatic.start()
-        keeper.start()
+    beside: list[Automatic | Keeper | Schedule] = (
+        [] if until_empty else [automatic, keeper, *([Schedule()] if settings.reports == "yes" else [])]
+    )
+    for one in beside:
+        one.start()
     try:
         run.run(until_empty=until_empty)
     finally:
-        automatic.stop()
-        keeper.stop()
+        for one in beside:
+            one.stop()
 
 
 @click.command()

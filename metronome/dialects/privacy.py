@@ -29,7 +29,7 @@ _JSON = "application/json"
 MOST_IDS = 2000
 
 
-class PeopleSchema(Schema):
+class ExportSchema(Schema):
     distinct_ids = fields.List(
         fields.String(validate=validate.Length(min=1)),
         required=True,
@@ -38,7 +38,7 @@ class PeopleSchema(Schema):
     )
 
 
-class DeletionSchema(PeopleSchema):
+class DeletionSchema(ExportSchema):
     mode = fields.String(
         load_default="erase",
         validate=validate.OneOf(("erase", "anonymise")),
@@ -46,7 +46,7 @@ class DeletionSchema(PeopleSchema):
     )
 
 
-class JobSchema(Schema):
+class ErasureSchema(Schema):
     job = fields.String()
     state = fields.String(metadata={"description": "waiting, running or done"})
     asked_at = fields.String()
@@ -74,7 +74,7 @@ def blueprint(doors: Doors) -> Blueprint:
     @routes.post("/privacy/exports")
     @needs("admin")
     def exports() -> Response:
-        given = _read(PeopleSchema(), doors)
+        given = _read(ExportSchema(), doors)
         lines = privately.export(given["distinct_ids"])
         next(lines)  # what can't be asked is an error and not a cut answer
         return Response(lines, mimetype="application/x-ndjson")
@@ -99,7 +99,7 @@ def _read(schema: Schema, doors: Doors) -> dict[str, Any]:
 
 
 def paths() -> Paths:
-    shown = {"content": {_JSON: {"schema": JobSchema}}}
+    shown = {"content": {_JSON: {"schema": ErasureSchema}}}
     job = {"in": "path", "name": "id", "required": True, "schema": {"type": "string"}, "example": "5f0c1d2e3a4b5c6d"}
     lines = {"application/x-ndjson": {"schema": {"type": "string"}}}
     return {
@@ -120,7 +120,7 @@ def paths() -> Paths:
         "/privacy/exports": {
             "post": {
                 "summary": "Every event of people, wherever it is stored",
-                "requestBody": {"required": True, "content": {_JSON: {"schema": PeopleSchema}}},
+                "requestBody": {"required": True, "content": {_JSON: {"schema": ExportSchema}}},
                 "responses": {"200": {"description": "One event a line", "content": lines}, **errors(400, 503)},
             }
         },

@@ -63,6 +63,15 @@ class Page:
 
 
 @dataclass(frozen=True)
+class Sighting:
+    """How many events, and the times of the first and last; None where there is none."""
+
+    events: int = 0
+    first: datetime | None = None
+    last: datetime | None = None
+
+
+@dataclass(frozen=True)
 class Property:
     """A field: its JSON types, how many events have it, how many distinct values, when it was first and last seen."""
 

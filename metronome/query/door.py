@@ -8,19 +8,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from itertools import islice
 from typing import Any, Protocol
 
 from metronome.periods import Every, Period
-from metronome.query.answer import Answer, Row
+from metronome.query.answer import Answer, Number, Row
 from metronome.query.body import MAX_BUCKETS, too_many_buckets
 from metronome.query.index import Index
 from metronome.query.journeys.days import Days
 from metronome.query.partial import Partial, Tally, error_bound, figure
-from metronome.query.question import Known, Properties, Question
+from metronome.query.question import Known, Properties, Question, Seen
 
 
 class Source(Protocol):
@@ -65,6 +65,10 @@ class Archived(Protocol):
 
     def knows(self, hit: Mapping[str, Any]) -> bool:
         """Whether an event in Elasticsearch is among these as well, because it was sent once more."""
+        ...
+
+    def seen(self, question: Seen) -> tuple[int, list[int]]:
+        """How many events meet `where`, and the times of the first and last in milliseconds."""
         ...
 
     def properties(self, question: Properties) -> dict[str, tuple[frozenset[str], int, int | None, int | None]]:
@@ -172,19 +176,10 @@ def _without(period: Period, held: Sequence[Period]) -> list[Period]:
 
 def finish(question: Question, partial: Partial, now: datetime, watermark: datetime | None = None) -> Answer:
     """The answer from the sum of all partial answers."""
-    measure = question.measure
-    tallies = dict(partial.tallies)
-    starts = _buckets(question, tallies, now)
-    if not question.by:
-        tallies.setdefault((), Tally())
-    if len(question.by) == 1 and isinstance(question.by[0], Every):
-        tallies = {(start,): tallies.get((start,), Tally()) for start in starts}
-    rows = [Row(_untyped(key), figure(measure, tally)) for key, tally in _in_order(question, tallies)]
-    bound = max((error_bound(measure, tally) for tally in tallies.values()), default=0)
-    every = _every(question)
-    return Answer(
-        rows=tuple(rows),
-        complete={start: _has_ended(every, start, now) for start in starts} if every else {},
+    bound = max((error_bound(question.measure, tally) for tally in partial.tallies.values()), default=0)
+    figures = {key: figure(question.measure, tally) for key, tally in partial.tallies.items()}
+    return replace(
+        assembled(question, figures, now),
         exact=bound == 0 and not partial.ignored,
         error_bound=bound,
         ignored_values=partial.ignored,
@@ -193,17 +188,36 @@ def finish(question: Question, partial: Partial, now: datetime, watermark: datet
     )
 
 
+def assembled(question: Question, figures: Mapping[Any, Number | None], now: datetime) -> Answer:
+    """The answer from the figures of all groups that have events: empty buckets are added, and rows put in order.
+
+    Keys are typed, as those of a `Partial`.
+    """
+    starts = _buckets(question, figures, now)
+    nothing = figure(question.measure, Tally())
+    figures = dict(figures)
+    if not question.by:
+        figures.setdefault((), nothing)
+    if len(question.by) == 1 and isinstance(question.by[0], Every):
+        figures = {(start,): figures.get((start,), nothing) for start in starts}
+    every = _every(question)
+    return Answer(
+        rows=tuple(Row(_untyped(key), value) for key, value in _in_order(question, figures)),
+        complete={start: _has_ended(every, start, now) for start in starts} if every else {},
+    )
+
+
 def _every(question: Question) -> Every | None:
     return next((grouping for grouping in question.by if isinstance(grouping, Every)), None)
 
 
-def _buckets(question: Question, tallies: dict[Any, Tally], now: datetime) -> list[datetime]:
+def _buckets(question: Question, groups: Iterable[Any], now: datetime) -> list[datetime]:
     """Starts of all buckets of time, empty ones too. An open side of the period ends at the first or last event."""
     every = _every(question)
     if every is None:
         return []
     place = question.by.index(every)
-    held = [key[place] for key in tallies]
+    held = [key[place] for key in groups]
     period = question.period
     # A period that has begun and has no end reaches up to now.
     end = (
@@ -226,17 +240,16 @@ def _has_ended(every: Every, start: datetime, now: datetime) -> bool:
         return False
 
 
-def _in_order(question: Question, tallies: dict[Any, Tally]) -> list[tuple[Any, Tally]]:
+def _in_order(question: Question, figures: Mapping[Any, Number | None]) -> list[tuple[Any, Number | None]]:
     """Sort by bucket of time, ascending, then by figure, largest first, then by value. What is missing comes last."""
     places = [number for number, grouping in enumerate(question.by) if isinstance(grouping, Every)]
 
-    def order(row: tuple[Any, Tally]) -> Any:
-        key, tally = row
-        value = figure(question.measure, tally)
+    def order(row: tuple[Any, Number | None]) -> Any:
+        key, value = row
         others = [_sortable(part) for number, part in enumerate(key) if number not in places]
         return [key[place] for place in places], value is None, -(value or 0), others
 
-    return sorted(tallies.items(), key=order)
+    return sorted(figures.items(), key=order)
 
 
 def _sortable(part: Any) -> tuple[Any, ...]:

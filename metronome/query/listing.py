@@ -18,14 +18,14 @@ from metronome.errors import BadQuestion
 from metronome.event.facts import DERIVED, derive
 from metronome.event.fields import AGENT_NAMES, Event
 from metronome.periods import from_ms
-from metronome.query.answer import Page, Property
+from metronome.query.answer import Page, Property, Sighting
 from metronome.query.body import STAMPED, Json, all_of, parts_of, within
 from metronome.query.clause import clause
 from metronome.query.condition import All, Condition
 from metronome.query.door import Sources, answers, ask
 from metronome.query.kinds import NAMED, TEXTS, Kinds
 from metronome.query.partial import EXACT_UNIQUES
-from metronome.query.question import Listing, Properties, Question, Unique
+from metronome.query.question import Listing, Properties, Question, Seen, Unique
 from metronome.query.search import VIEW_KEPT, Search
 
 #: Documents in one search to fill a page.
@@ -44,7 +44,8 @@ def _list(questions: Sequence[Listing], sources: Sources, now: datetime) -> list
 
 
 def _page(question: Listing, sources: Sources, now: datetime) -> Page:
-    search = sources.index.search
+    # The view has no closed index. Whether one matters is found out with the number of events.
+    search = sources.index.search.open_only()
     after = dict(question.after) if question.after else _first(question, sources, now)
     _must_be_the_same(after, sources)
     events: list[Event] = []
@@ -111,7 +112,7 @@ def _hits(search: Search, question: Listing, after: Json) -> Iterator[Json]:
         "size": min(_AT_ONCE, max(question.limit, 10)),
         "query": query,
         "track_total_hits": False,
-        "sort": [{"@timestamp": {"order": order, "unmapped_type": "date"}}, {"_shard_doc": order}],
+        "sort": _sorting(order, total=question.in_order),
     }
     position = after["sort"]
     while True:
@@ -125,6 +126,22 @@ def _hits(search: Search, question: Listing, after: Json) -> Iterator[Json]:
         if len(hits) < body["size"]:
             return
         position = hits[-1]["sort"]
+
+
+def _sorting(order: str, *, total: bool) -> list[Json]:
+    # (field, type, whether an event without it stands first). Elasticsearch can't sort by `_id`: `app` and `insert_id`
+    # are what it is made of.
+    further = [
+        ("seq", "long", True),
+        ("received_at", "date", False),
+        ("app", "keyword", True),
+        ("insert_id", "keyword", True),
+    ]
+    sorting: list[Json] = [{"@timestamp": {"order": order, "unmapped_type": "date"}}]
+    for name, kind, first in further if total else ():
+        missing = "_first" if first == (order == "asc") else "_last"
+        sorting.append({name: {"order": order, "unmapped_type": kind, "missing": missing}})
+    return [*sorting, {"_shard_doc": order}]
 
 
 def _asked(where: Condition, kinds: Kinds) -> Json:
@@ -150,6 +167,29 @@ def _flat(document: Json, before: str = "") -> Iterator[tuple[str, Any]]:
             yield from _flat(value, f"{before}{name}.")
         else:
             yield before + name, value
+
+
+_ENDS: Json = {"first": {"min": {"field": "@timestamp"}}, "last": {"max": {"field": "@timestamp"}}}
+
+
+@answers(Seen)
+def _seen(questions: Sequence[Seen], sources: Sources, now: datetime) -> list[Sighting]:
+    for question in questions:
+        sources.index.refuse_closed(question.period)
+    return [_sighting(question, sources) for question in questions]
+
+
+def _sighting(question: Seen, sources: Sources) -> Sighting:
+    search = sources.index.search.open_only()
+    events, times = sources.archived.seen(question) if sources.archived is not None else (0, [])
+    for indices, kinds in search.kinds([name for name in question.where.fields() if name not in NAMED]):
+        query = all_of([clause(question.where, kinds), *within(question.period)])
+        body = {"size": 0, "track_total_hits": True, "query": query, "aggs": _ENDS}
+        found = search(body, indices)
+        events += found["hits"]["total"]["value"]
+        ends = found.get("aggregations", {})
+        times += [ms for name in _ENDS if (ms := ends.get(name, {}).get("value")) is not None]
+    return Sighting(events, from_ms(min(times)), from_ms(max(times))) if times else Sighting(events)
 
 
 @dataclass
@@ -182,11 +222,13 @@ _TYPES = {"number": "number", "flag": "boolean", "flags": "boolean", **dict.from
 
 @answers(Properties)
 def _properties(questions: Sequence[Properties], sources: Sources, now: datetime) -> list[tuple[Property, ...]]:
+    for question in questions:
+        sources.index.refuse_closed(question.period)
     return [tuple(_described(question, sources, now)) for question in questions]
 
 
 def _described(question: Properties, sources: Sources, now: datetime) -> list[Property]:
-    found = _describe(question, sources.index.search)
+    found = _describe(question, sources.index.search.open_only())
     archived = sources.archived.properties(question) if sources.archived is not None else {}
     for name, (kinds, events, first, last) in archived.items():
         of_both = found[name]
@@ -215,10 +257,12 @@ def _describe(question: Properties, search: Search) -> dict[str, _Found]:
     for group in groups:
         kinds_seen: set[str] = set()
         for indices, kinds in search.kinds([*dict.fromkeys((*group, *asked))]):
-            aggs = {name: _about(name, kinds) for name in group}
+            # Numbers, since a field's name may hold brackets, which an aggregation's can't.
+            aggs = {str(number): _about(name, kinds) for number, name in enumerate(group)}
             query = all_of([_asked(question.where, kinds), *within(question.period)])
             body = {"size": 0, "track_total_hits": False, "query": query, "aggs": aggs}
-            for name, about in search(body, indices).get("aggregations", {}).items():
+            for number, about in search(body, indices).get("aggregations", {}).items():
+                name = group[int(number)]
                 kind = kinds.of(name)
                 found[name].add(kind, about, alone=kind not in kinds_seen or name not in several)
                 kinds_seen.add(kind)
@@ -230,7 +274,7 @@ def _is_object(types: Json) -> bool:
 
 
 def _about(name: str, kinds: Kinds) -> Json:
-    aggs: Json = {"first": {"min": {"field": "@timestamp"}}, "last": {"max": {"field": "@timestamp"}}}
+    aggs = dict(_ENDS)
     if kinds.of(name) not in ("none", "other"):
         aggs["values"] = {"cardinality": {"field": name, "precision_threshold": EXACT_UNIQUES}}
     return {"filter": {"exists": {"field": name}}, "aggs": aggs}

@@ -123,7 +123,8 @@ def _groups_of(grouping: Grouping, event: Event) -> list[Any]:
 
 def figure(measure: Measure, tally: Tally) -> Number | None:
     """The measure of one group."""
-    return _FIGURES[type(measure)](measure, tally)
+    kind = next(kind for kind in type(measure).__mro__ if kind in _FIGURES)
+    return _FIGURES[kind](measure, tally)
 
 
 def error_bound(measure: Measure, tally: Tally) -> Number:

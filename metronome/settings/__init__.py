@@ -12,6 +12,7 @@ from pathlib import Path
 
 from metronome.errors import SetupError
 from metronome.settings.archive import Archive
+from metronome.settings.counter import Counter
 from metronome.settings.delivery import Delivery
 from metronome.settings.engine import Engine
 from metronome.settings.events import Events
@@ -30,7 +31,7 @@ __all__ = ["Settings", "environment", "read"]
 
 # A dataclass takes the fields of its last base first: the table begins with the gateway.
 @dataclass(frozen=True)
-class Settings(Archive, Reading, Delivery, Listen, Events, Http, Engine, Gateway):
+class Settings(Counter, Archive, Reading, Delivery, Listen, Events, Http, Engine, Gateway):
     """All settings of one installation, checked and typed."""
 
     @classmethod

@@ -4,8 +4,8 @@ The file may be damaged, or its disk full or read-only. Workers and the drain st
 moved aside as `quarantine.db.damaged-<time>`, and a new one is made. As long as no file can be written, `add` raises,
 and the events stay with their sender.
 
-`metronome quarantine list` shows the events, `metronome quarantine replay` spools them again. A replay is safe to
-repeat: ids were fixed at intake, so Elasticsearch answers 409 to an event that it has indexed before.
+`metronome quarantine` lists the events, spools them again (replay) or deletes them (drop). A replay is safe to repeat:
+ids were fixed at intake, so Elasticsearch answers 409 to an event that it has indexed before.
 """
 
 from __future__ import annotations
@@ -59,10 +59,35 @@ insert or replace into refused (at_ms, doc_index, doc_id, status, kind, reason, 
 values (?, ?, ?, ?, ?, ?, ?, ?)
 """
 
-_SELECT = """
+_WANTED = "at_ms >= ? and at_ms < ? and instr(lower(kind || ' ' || reason), lower(?)) > 0"
+
+_SELECT = f"""
 select id, at_ms, doc_index, doc_id, status, kind, reason, action, source from refused
-where id > ? and id <= ? and at_ms >= ? and instr(lower(kind || ' ' || reason), lower(?)) > 0 order by id limit ?
-"""
+where id > ? and id <= ? and {_WANTED} order by id limit ?
+"""  # noqa: S608 - of constants alone
+
+_SUMMARY = f"select kind, count(*), max(id) from refused where {_WANTED} group by kind order by 2 desc, 1"  # noqa: S608
+
+_DROP = f"delete from refused where id <= ? and {_WANTED}"  # noqa: S608
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which events of the quarantine: those refused from `since_ms` on and before `before_ms`, in Unix milliseconds.
+
+    `reason` is a part of the kind or of the reason, in any case.
+    """
+
+    reason: str = ""
+    since_ms: int = 0
+    before_ms: int = 2**62
+
+    @property
+    def values(self) -> tuple[int, int, str]:
+        return self.since_ms, self.before_ms, self.reason
+
+
+EVERYTHING = Wanted()
 
 
 class Refusal(NamedTuple):
@@ -130,16 +155,27 @@ class Quarantine:
         with self._open() as db:
             return int(db.execute("select count(*) from refused").fetchone()[0])
 
-    def list(self, *, reason: str = "", since_ms: int = 0) -> Iterator[Quarantined]:
-        """The events in quarantine, oldest first. `reason` is a part of the kind or of the reason, in any case."""
+    def list(self, wanted: Wanted = EVERYTHING) -> Iterator[Quarantined]:
+        """The wanted events in quarantine, oldest first."""
         with self._open() as db:
             last, newest = 0, db.execute("select coalesce(max(id), 0) from refused").fetchone()[0]
         while last < newest:
             with self._open() as db:
-                rows = db.execute(_SELECT, (last, newest, since_ms, reason, _PAGE)).fetchall()
+                rows = db.execute(_SELECT, (last, newest, *wanted.values, _PAGE)).fetchall()
             for row in rows:
                 yield Quarantined(*row)
             last = rows[-1][0] if rows else newest
+
+    def summary(self, wanted: Wanted) -> tuple[dict[str, int], int]:
+        """How many wanted events there are by kind of refusal, the largest first; and the newest one's number."""
+        with self._open() as db:
+            rows = db.execute(_SUMMARY, wanted.values).fetchall()
+        return {kind: count for kind, count, _ in rows}, max((newest for *_, newest in rows), default=0)
+
+    def drop(self, wanted: Wanted, newest: int) -> int:
+        """Delete the wanted events with numbers up to `newest` for good; gives how many they were."""
+        with self._open() as db, transaction(db):
+            return db.execute(_DROP, (newest, *wanted.values)).rowcount
 
     def remove(self, numbers: Iterable[int]) -> None:
         with self._open() as db, transaction(db):
@@ -245,8 +281,8 @@ def _target(action: bytes) -> tuple[str, str]:
     return str(create["_index"]), str(create["_id"])
 
 
-def replay(folder: Path, *, reason: str = "", since_ms: int = 0) -> tuple[int, int]:
-    """Spool refused events again, then delete them here; gives their number, and how many are too damaged to send.
+def replay(folder: Path, wanted: Wanted = EVERYTHING) -> tuple[int, int]:
+    """Spool wanted events again, then delete them here; gives their number, and how many are too damaged to send.
 
     The order matters: a crash in between sends an event twice rather than never.
     """
@@ -255,7 +291,7 @@ def replay(folder: Path, *, reason: str = "", since_ms: int = 0) -> tuple[int, i
     spool = Spool(folder, role="replay")
     done = damaged = 0
     try:
-        rows = quarantine.list(reason=reason, since_ms=since_ms)
+        rows = quarantine.list(wanted)
         while page := list(islice(rows, _PAGE)):
             whole = [row for row in page if row.action]
             if whole:

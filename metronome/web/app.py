@@ -14,7 +14,8 @@ from flask import Flask, Response, g, request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 
-from metronome.dialects import Dialect, Doors, openmetrics, people, privacy, query, tick
+from metronome.counter import Counter
+from metronome.dialects import Dialect, Doors, applications, counted, openmetrics, people, privacy, query, tick
 from metronome.errors import BadPayload, MetronomeError, SetupError, error_body
 from metronome.intake import Intake
 from metronome.keyring import Keyring
@@ -22,9 +23,11 @@ from metronome.logs import Sparing
 from metronome.metrics import Metrics
 from metronome.people import People
 from metronome.query import Ask, of_app, open_door
+from metronome.reports import Reports
+from metronome.segments import Segments
 from metronome.settings import Settings
 from metronome.spool.spool import Spool
-from metronome.web import front, health, hosts, limits, openapi, scripts
+from metronome.web import dashboard, front, health, hosts, limits, openapi, scripts
 from metronome.web.openapi import Chapter
 from metronome.wire.access import bound_app, guard
 from metronome.wire.request import error_answer, json_answer
@@ -32,7 +35,15 @@ from metronome.wire.request import error_answer, json_answer
 log = logging.getLogger("metronome.web")
 
 #: Every front door. To add one, write its room and name its description here.
-DIALECTS: tuple[Dialect, ...] = (tick.DIALECT, query.DIALECT, openmetrics.DIALECT, people.DIALECT, privacy.DIALECT)
+DIALECTS: tuple[Dialect, ...] = (
+    tick.DIALECT,
+    query.DIALECT,
+    openmetrics.DIALECT,
+    people.DIALECT,
+    privacy.DIALECT,
+    applications.DIALECT,
+    counted.DIALECT,
+)
 
 
 @dataclass
@@ -64,7 +75,17 @@ def create_app(
     app.extensions["people"] = people
     ask = _for_keys(unbound)
     intake = Intake(settings, opened.spool, metrics, folder=settings.spool_dir, clock=clock)
-    doors = Doors(intake, ask, settings, metrics, clock, people)
+    doors = Doors(
+        intake,
+        ask,
+        settings,
+        metrics,
+        clock,
+        people,
+        Segments(opened.client, settings),
+        Counter(opened.client, settings),
+        Reports(opened.client, settings),
+    )
     _answer_errors(app)
     _count_requests(app, metrics)
     hosts.guard(app, settings)
@@ -72,7 +93,7 @@ def create_app(
         app.url_map.converters.update(dialect.converters)
         app.register_blueprint(dialect.blueprint(doors))
     rooms = (health.blueprint(settings, opened.spool, opened.client, metrics), front.blueprint(), *openapi.blueprints())
-    for blueprint in (*rooms, limits.blueprint(settings), scripts.blueprint()):
+    for blueprint in (*rooms, limits.blueprint(settings), scripts.blueprint(), dashboard.blueprint()):
         app.register_blueprint(blueprint)
     _check_scopes(app)
     app.extensions["keyring"] = Keyring(settings, opened.client)
@@ -90,10 +111,9 @@ def _open_past(settings: Settings, client: Elasticsearch, clock: Callable[[], da
     # boto3 and DuckDB take memory in each worker: only who has an archive pays for it.
     from metronome.archive.asking import Archive
     from metronome.archive.asking import open_door as with_archive
-    from metronome.archive.links import Further
 
     archive = Archive(settings, client)
-    people = People(settings, client, Further(archive))
+    people = People(settings, client, archive.further())
     alone = lambda: request.args.get("archive") == "no"  # noqa: E731
     return people, with_archive(settings, client, clock, people, alone=alone, archive=archive)
 

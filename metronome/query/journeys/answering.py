@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from metronome.periods import Period
 from metronome.query.door import Sources, answers
 from metronome.query.journeys.questions import Funnel, Paths, Retention
 
@@ -23,6 +24,8 @@ def _answered(question: Any, sources: Sources, now: datetime) -> Any:
     from metronome.query.journeys.engine import answer
 
     assert sources.days is not None
+    # A first event may lie on any day before, a completion on any day after.
+    sources.index.refuse_closed(Period())
     # Read before the parts: what is acknowledged while they are brought up to date may be missed.
     watermark = sources.index.watermark(now)
     days = sources.days.beside(sources.archived)
