@@ -14,6 +14,7 @@ from metronome.cli.demo import demo
 from metronome.cli.keys import keys
 from metronome.cli.kibana import kibana
 from metronome.cli.parts import parts
+from metronome.cli.person import erase, person
 from metronome.cli.quarantine import quarantine
 from metronome.cli.questions import ask
 from metronome.cli.report import report
@@ -42,6 +43,8 @@ COMMANDS: tuple[click.Command, ...] = (
     archive,
     restore,
     export,
+    person,
+    erase,
     kibana,
     counter,
     report,

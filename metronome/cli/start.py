@@ -47,6 +47,7 @@ def drain(until_empty: bool) -> None:
     from metronome.archive.automatic import Automatic
     from metronome.drain.drain import Drain
     from metronome.drain.schedule import Schedule
+    from metronome.erasure.keeper import Keeper
     from metronome.metrics import Metrics
     from metronome.spool.files import make_folder
     from metronome.store.client import connect
@@ -57,12 +58,12 @@ def drain(until_empty: bool) -> None:
     place = address(settings)
     client = connect(settings, place, timeout_s=settings.drain_timeout_s, exact=False)
     run = Drain(settings, client, Metrics())
-    automatic = Automatic(settings, place)
+    automatic, keeper = Automatic(settings, place), Keeper(settings, place)
     process.after_start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: run.stop())
-    beside: list[Automatic | Schedule] = (
-        [] if until_empty else [automatic, *([Schedule()] if settings.reports == "yes" else [])]
+    beside: list[Automatic | Keeper | Schedule] = (
+        [] if until_empty else [automatic, keeper, *([Schedule()] if settings.reports == "yes" else [])]
     )
     for one in beside:
         one.start()

@@ -79,6 +79,20 @@ class ArchiveDocument(RecordDocument):
     ids_sha256 = Keyword(**_KEPT_ONLY)
 
 
+class PrivacyDocument(RecordDocument):
+    """Erasures (`metronome.erasure`): jobs, keyed hashes of ids whose events aren't taken any more, and their key."""
+
+    what = Keyword()
+    state = Keyword()
+    asked_at = Date()
+    ended_at = Date()
+    job = Keyword(**_KEPT_ONLY)
+    key = Keyword(**_KEPT_ONLY)
+    request = Keyword(**_KEPT_ONLY)
+    receipt = Keyword(**_KEPT_ONLY)
+    problem = Keyword(**_KEPT_ONLY)
+
+
 class SegmentDocument(RecordDocument):
     """A version of a saved segment (`metronome.segments`). `rule` is JSON as text."""
 
@@ -161,6 +175,7 @@ KINDS: dict[str, type[RecordDocument]] = {
     "keys": KeyDocument,
     "points": PointDocument,
     "saved": SavedDocument,
+    "privacy": PrivacyDocument,
     "segments": SegmentDocument,
     "versions": SavedDocument,
     "counter-customers": CustomerDocument,

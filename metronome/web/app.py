@@ -15,7 +15,7 @@ from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from metronome.counter import Counter
-from metronome.dialects import Dialect, Doors, applications, counted, openmetrics, people, query, sushi, tick
+from metronome.dialects import Dialect, Doors, applications, counted, openmetrics, people, privacy, query, sushi, tick
 from metronome.errors import BadPayload, MetronomeError, SetupError, error_body
 from metronome.intake import Intake
 from metronome.keyring import Keyring
@@ -41,6 +41,7 @@ DIALECTS: tuple[Dialect, ...] = (
     query.DIALECT,
     openmetrics.DIALECT,
     people.DIALECT,
+    privacy.DIALECT,
     applications.DIALECT,
     counted.DIALECT,
     sushi.DIALECT,
@@ -76,8 +77,9 @@ def create_app(
     app.url_map.merge_slashes = False
     app.url_map.strict_slashes = False
     metrics = metrics or Metrics()
-    people = app.extensions["people"] = People(settings, opened.client)
-    ask = _for_keys(_open_door(settings, opened.client, clock, people))
+    people, unbound = _open_past(settings, opened.client, clock)
+    app.extensions["people"] = people
+    ask = _for_keys(unbound)
     intake = Intake(settings, opened.spool, metrics, folder=settings.spool_dir, clock=clock)
     doors = Doors(
         intake,
@@ -109,13 +111,19 @@ def create_app(
     return app
 
 
-def _open_door(settings: Settings, client: Elasticsearch, clock: Callable[[], datetime], people: People) -> Ask:
+def _open_past(settings: Settings, client: Elasticsearch, clock: Callable[[], datetime]) -> tuple[People, Ask]:
+    """Everybody, and the door out: over Elasticsearch, and over the archive where there is one."""
     if not settings.archive:
-        return open_door(client, settings, clock, resolver=people)
+        people = People(settings, client)
+        return people, open_door(client, settings, clock, resolver=people)
     # boto3 and DuckDB take memory in each worker: only who has an archive pays for it.
+    from metronome.archive.asking import Archive
     from metronome.archive.asking import open_door as with_archive
 
-    return with_archive(settings, client, clock, people, alone=lambda: request.args.get("archive") == "no")
+    archive = Archive(settings, client)
+    people = People(settings, client, archive.further())
+    alone = lambda: request.args.get("archive") == "no"  # noqa: E731
+    return people, with_archive(settings, client, clock, people, alone=alone, archive=archive)
 
 
 def _for_keys(ask: Ask) -> Ask:

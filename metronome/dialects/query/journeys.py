@@ -60,7 +60,7 @@ def answered(kind: str, asked: Mapping[str, Any], common: Common, ask: Ask) -> R
     """The result of a question of one of these kinds; raises BadQuestion, TooMuch."""
     question, draw = _KINDS[kind](asked, common)
     (found,) = ask(replace(question, as_of=common.as_of))
-    return draw(found), [Answer(watermark=found.watermark)]
+    return draw(found), [Answer(watermark=found.watermark, archived=found.archived)]
 
 
 def duration_ms(text: str, at: str) -> int:
