@@ -1,4 +1,4 @@
-"""`python -m bench [NAME …]`: intake, ingest, single, tock, streams, parts, archive, journeys, counter; abuse by name only.
+"""`python -m bench [NAME …]`: intake, ingest, single, tock, streams, parts, archive, journeys, counter; abuse if named.
 
 A table on standard output, JSON in bench/results/.
 """
