@@ -29,7 +29,7 @@ MetronomeError
 └── Broken             ours or the operator's to mend (500)
     ├── ArchiveDamaged      an object of the archive isn't what its manifest says
     ├── SetupError          a setting, a file or a permission is wrong; says which and how to mend it
-    └── StoreRefused        Elasticsearch answered what this code can't have caused
+    └── StoreFailed        Elasticsearch answered what this code can't have caused
 
 Each class knows its HTTP status. A message says what, where and what to do. It may be shown to anybody; what only the
 operator should see, such as Elasticsearch's own words, is the error's `detail`.
@@ -229,5 +229,5 @@ class SetupError(Broken):
     """A setting, a file or a permission is wrong."""
 
 
-class StoreRefused(Broken):
+class StoreFailed(Broken):
     """Elasticsearch refused a request that it should have served."""

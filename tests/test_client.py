@@ -13,7 +13,7 @@ from conftest import free_port
 from elasticsearch import Elasticsearch
 from proxy import ELASTIC, Proxy, Reply, error
 
-from metronome.errors import MetronomeError, SetupError, StoreRefused, StoreUnavailable
+from metronome.errors import MetronomeError, SetupError, StoreFailed, StoreUnavailable
 from metronome.settings import Settings
 from metronome.store.client import check, connect, from_status, health, wait_until_usable
 
@@ -77,10 +77,10 @@ ANSWERS = [
     pytest.param((503, ELASTIC, error("not_yet")), StoreUnavailable, "can't answer just now (503", id="not yet"),
     pytest.param((429, ELASTIC, error("busy")), StoreUnavailable, "can't answer just now (429", id="busy"),
     pytest.param((502, {"Content-Type": "text/html"}, b"<p>"), StoreUnavailable, "(502", id="a proxy without a backend"),
-    pytest.param((500, ELASTIC, error("odd")), StoreRefused, "refused a request (500", id="an error of its own"),
+    pytest.param((500, ELASTIC, error("odd")), StoreFailed, "refused a request (500", id="an error of its own"),
     pytest.param(answer({"status": "green"}, headers={"Content-Type": "application/json"}), SetupError, "isn't Elasticsearch", id="another product"),
     pytest.param((200, {"Content-Type": "text/html"}, b"<p>hello"), SetupError, "isn't Elasticsearch", id="some web site"),
-    pytest.param((404, {"Content-Type": "text/html"}, b"<p>hello"), StoreRefused, "(404", id="some web site without such a page"),
+    pytest.param((404, {"Content-Type": "text/html"}, b"<p>hello"), StoreFailed, "(404", id="some web site without such a page"),
 ]  # fmt: skip
 
 
@@ -130,7 +130,7 @@ def test_settings_that_lead_nowhere_are_told(settings: Settings, changed: dict[s
 
 @pytest.mark.parametrize(
     ("status", "kind"),
-    [(401, SetupError), (403, SetupError), (429, StoreUnavailable), (503, StoreUnavailable), (504, StoreUnavailable), (400, StoreRefused), (500, StoreRefused)],
+    [(401, SetupError), (403, SetupError), (429, StoreUnavailable), (503, StoreUnavailable), (504, StoreUnavailable), (400, StoreFailed), (500, StoreFailed)],
 )  # fmt: skip
 def test_a_status_has_its_kind_of_error(status: int, kind: type[MetronomeError]) -> None:
     assert type(from_status(status, "x")) is kind

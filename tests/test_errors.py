@@ -20,7 +20,7 @@ from werkzeug.test import Client, EnvironBuilder
 from werkzeug.wrappers import Request
 
 from metronome import errors
-from metronome.errors import MetronomeError, SetupError, StoreRefused, StoreUnavailable
+from metronome.errors import MetronomeError, SetupError, StoreFailed, StoreUnavailable
 from metronome.settings import Settings
 from metronome.spool.spool import Spool
 from metronome.store.client import connect, our_errors
@@ -390,7 +390,7 @@ def test_each_error_has_its_status_and_code() -> None:
         "Broken": (500, "broken"),
         "ArchiveDamaged": (500, "archive_damaged"),
         "SetupError": (500, "setup_error"),
-        "StoreRefused": (500, "store_refused"),
+        "StoreFailed": (500, "store_failed"),
     }
     assert all(name in (errors.__doc__ or "") for name in tree)
 
@@ -426,7 +426,7 @@ def test_every_exception_of_the_transport_is_one_of_ours(foreign: Any) -> None:
 )
 def test_every_answer_of_elasticsearch_is_one_of_ours(foreign: Any, status: int) -> None:
     theirs = status in (401, 403) or foreign is elasticsearch_package.UnsupportedProductError
-    expected = SetupError if theirs else StoreUnavailable if status in (429, 502, 503, 504) else StoreRefused
+    expected = SetupError if theirs else StoreUnavailable if status in (429, 502, 503, 504) else StoreFailed
     with pytest.raises(MetronomeError) as mapped, our_errors():
         raise foreign("why", replace(META, status=status), {})
     assert type(mapped.value) is expected

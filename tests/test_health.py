@@ -20,7 +20,7 @@ from metronome import __version__
 from metronome.drain.drain import Drain
 from metronome.errors import SpoolFull
 from metronome.metrics import Metrics
-from metronome.spool.quarantine import Quarantine, Refusal
+from metronome.spool.quarantine import Quarantine, Rejection
 from metronome.spool.status import write_drain_status
 from metronome.store.client import connect
 from metronome.web.app import Opened, create_app
@@ -126,7 +126,7 @@ def test_while_the_spool_refuses_it_is_unready_and_heals_without_traffic(gateway
 
 def test_what_is_in_quarantine_is_counted(gateway: Gateway) -> None:
     quarantine = Quarantine(gateway.settings.spool_dir)
-    quarantine.add([Refusal(b'{"create":{"_index":"x","_id":"1"}}', b"{}", 400, "odd", "x")])
+    quarantine.add([Rejection(b'{"create":{"_index":"x","_id":"1"}}', b"{}", 400, "odd", "x")])
     quarantine.close()
 
     assert readyz(gateway)[1]["quarantined"] == 1
@@ -174,7 +174,7 @@ def quarantined(gateway: Gateway, events: int) -> Path:
     quarantine = Quarantine(gateway.settings.spool_dir)
     for number in range(events):
         action = b'{"create":{"_index":"x","_id":"%d"}}' % number
-        quarantine.add([Refusal(action, b"{}", 400, "odd", "x")])
+        quarantine.add([Rejection(action, b"{}", 400, "odd", "x")])
     quarantine.close()
     return gateway.settings.spool_dir / "quarantine.db"
 
@@ -230,7 +230,7 @@ def test_looking_makes_no_file(gateway: Gateway) -> None:
 def test_the_count_is_right_while_the_quarantine_is_open_and_written(gateway: Gateway) -> None:
     quarantine = Quarantine(gateway.settings.spool_dir)
     for number in range(3):
-        quarantine.add([Refusal(b'{"create":{"_index":"x","_id":"%d"}}' % number, b"{}", 400, "odd", "x")])
+        quarantine.add([Rejection(b'{"create":{"_index":"x","_id":"%d"}}' % number, b"{}", 400, "odd", "x")])
         assert readyz(gateway)[1]["quarantined"] == number + 1
     quarantine.close()
 

@@ -14,13 +14,13 @@ from conftest import NOW, Gateway
 
 from metronome.cli import main
 from metronome.settings import Settings
-from metronome.spool.quarantine import Quarantine, Refusal, Wanted, replay
+from metronome.spool.quarantine import Quarantine, Rejection, Wanted, replay
 from metronome.spool.reader import Reader
 
 
-def refusal(name: str, reason: str = "failed to parse", kind: str = "document_parsing_exception") -> Refusal:
+def refusal(name: str, reason: str = "failed to parse", kind: str = "document_parsing_exception") -> Rejection:
     action = b'{"create":{"_index":"t-2026.11.22","_id":"%b"}}' % name.encode()
-    return Refusal(action, b'{"id":"%b"}' % name.encode(), 400, kind, reason)
+    return Rejection(action, b'{"id":"%b"}' % name.encode(), 400, kind, reason)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 from conftest import remove_indices
 from elasticsearch import Elasticsearch
 
-from metronome.errors import Conflict, NotFound, StoreRefused, StoreUnavailable
+from metronome.errors import Conflict, NotFound, StoreFailed, StoreUnavailable
 from metronome.settings import Settings
 from metronome.store import indices, names, records
 from metronome.store.client import connect
@@ -133,7 +133,7 @@ def test_of_many_writers_at_one_time_none_is_lost(kept: Records) -> None:
 
 
 def test_a_field_that_the_model_lacks_is_refused(kept: Records) -> None:
-    with pytest.raises(StoreRefused, match="strict_dynamic_mapping_exception"):
+    with pytest.raises(StoreFailed, match="strict_dynamic_mapping_exception"):
         kept.create("a", {"nmae": "one"})
 
 

@@ -20,7 +20,7 @@ from metronome.archive.care import temporary_folder
 from metronome.archive.manifest import Catalogue, Manifest
 from metronome.archive.rows import facts
 from metronome.archive.state import State, Whole
-from metronome.errors import NotFound, StoreRefused
+from metronome.errors import NotFound, StoreFailed
 from metronome.parts.build import documents_of
 from metronome.parts.values import parse
 from metronome.query import Condition
@@ -63,7 +63,7 @@ class Restorer:
         to_prefix: str = "",
         progress: Progress = lambda events: None,
     ) -> Restored:
-        """Raises NotFound where the day isn't archived, StoreRefused where a document can't come back."""
+        """Raises NotFound where the day isn't archived, StoreFailed where a document can't come back."""
         kept = self._catalogue.get(day)
         if kept is None:
             raise NotFound(f"{day} isn't archived; `metronome archive list` shows the days that are")
@@ -94,7 +94,7 @@ class Restorer:
                     index=index, mappings=manifest.mapping, settings=template["settings"]
                 )
                 if made.meta.status == 400 and made["error"]["type"] != "resource_already_exists_exception":
-                    raise StoreRefused(f"the index {index} can't be made", detail=str(made["error"])[:300])
+                    raise StoreFailed(f"the index {index} can't be made", detail=str(made["error"])[:300])
             # A run of the archiver that was cut may have left a block.
             self._client.indices.put_settings(index=index, settings={"index.blocks.write": None})
             found = self._client.indices.get_settings(index=index, name="index.uuid")
@@ -144,7 +144,7 @@ class Restorer:
 def _refused(status: int, index: str, number: str, reason: str) -> Exception:
     if status in (429, 502, 503, 504):
         return from_status(status, reason)
-    return StoreRefused(
+    return StoreFailed(
         f"{index} doesn't take the document {number[:100]!r} back; run again once that is mended", detail=reason
     )
 

@@ -29,7 +29,7 @@ from metronome.archive.files import Cache
 from metronome.archive.manifest import Manifest, PartObject
 from metronome.archive.objects import Objects
 from metronome.archive.rows import DayMapping, common_of, facts, known_ids, partials_of
-from metronome.errors import ArchiveUnavailable, MetronomeError, NotFound, StoreRefused, StoreUnavailable
+from metronome.errors import ArchiveUnavailable, MetronomeError, NotFound, StoreFailed, StoreUnavailable
 from metronome.event.fields import Event
 from metronome.parts.values import flatten, time_ms
 from metronome.periods import Period, from_ms
@@ -212,7 +212,7 @@ def _or_moved(index: str) -> Iterator[None]:
     try:
         with our_errors():
             yield
-    except (StoreRefused, StoreUnavailable) as error:
+    except (StoreFailed, StoreUnavailable) as error:
         if isinstance(error.__cause__, ApiError):
             raise Moved(f"{index} went while it was read") from error
         raise

@@ -135,7 +135,7 @@ class Month:
 
 
 class Facts(Protocol):
-    """Reads facts. All methods may raise StoreUnavailable, SetupError or StoreRefused."""
+    """Reads facts. All methods may raise StoreUnavailable, SetupError or StoreFailed."""
 
     def months(self) -> Sequence[Month]:
         """Every month that was processed or is being processed, ascending. A month that isn't there has no facts."""

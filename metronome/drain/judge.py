@@ -22,7 +22,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from metronome.spool.quarantine import Refusal
+from metronome.spool.quarantine import Rejection
 
 Verdict = Literal["indexed", "duplicate", "again", "later", "quarantined"]
 
@@ -64,7 +64,7 @@ class AllStored:
 
 
 @dataclass(frozen=True)
-class RequestRefused:
+class RequestFailed:
     """The request as a whole was refused with this status. A smaller one may be accepted."""
 
     status: int
@@ -75,11 +75,11 @@ class Unanswered:
     """No answer came in time, though the cluster answers other requests."""
 
 
-#: The kind of refusal for events of an index that doesn't answer.
+#: The kind of rejection for events of an index that doesn't answer.
 NO_ANSWER = "no_answer"
 
 #: The result of a request. A list has the result of each item, in order.
-Reply = AllStored | RequestRefused | Unanswered | list[dict[str, Any]]
+Reply = AllStored | RequestFailed | Unanswered | list[dict[str, Any]]
 
 
 def refuses_request(status: int, headers: Any) -> bool:
@@ -102,11 +102,11 @@ def understood(answer: Any, count: int) -> AllStored | list[dict[str, Any]] | No
     return results
 
 
-def refusal(action: bytes, source: bytes, result: dict[str, Any]) -> Refusal:
+def rejection(action: bytes, source: bytes, result: dict[str, Any]) -> Rejection:
     """An item and its result in the form that the quarantine keeps. Kind and reason are empty if it was stored."""
     # {"status": 400, "error": {"type": "document_parsing_exception", "reason": "…", "caused_by": {"reason": "…"}}}
     error = result.get("error") or {}
     reason = str(error.get("reason", ""))
     cause = (error.get("caused_by") or {}).get("reason")
     reason = f"{reason} ({cause})" if cause else reason
-    return Refusal(action, source, result["status"], str(error.get("type", "")), reason)
+    return Rejection(action, source, result["status"], str(error.get("type", "")), reason)

@@ -201,7 +201,7 @@ class Retry:
     def _settle(self, name: str, found: _Taken, unsettled: dict[int, Unsettled], unsent: set[int]) -> None:
         """Delete the settled events of an index, keep the others, and set the time when the index is due again."""
         rest = [item for item in found.items if id(item) in unsettled or id(item) in unsent]
-        refusals = [unsettled[id(item)].last for item in rest if id(item) in unsettled]
+        rejections = [unsettled[id(item)].last for item in rest if id(item) in unsettled]
         if len(rest) < len(found.items) or not rest:
             try:
                 if rest:
@@ -214,12 +214,12 @@ class Retry:
             self._well(name)
             return
         waits = self._indices[name]
-        for said in refusals:
+        for said in rejections:
             if is_own_fault(said.status):
                 waits.suspects.setdefault(said.action, 0)
             waits.problem = f"{said.status} {said.kind}".strip()
             waits.is_silent = said.kind == NO_ANSWER
-        others = [said for said in refusals if not is_own_fault(said.status)]
+        others = [said for said in rejections if not is_own_fault(said.status)]
         if others or (len(rest) == len(found.items) > 1):
             self._sender.refusing.add(name.encode())
         else:

@@ -26,17 +26,17 @@ from metronome.drain.judge import (
     NO_ANSWER,
     AllStored,
     Reply,
-    RequestRefused,
+    RequestFailed,
     Unanswered,
     judge,
-    refusal,
     refuses_request,
+    rejection,
     understood,
 )
 from metronome.errors import MetronomeError
 from metronome.metrics import Metrics
 from metronome.spool.held import Held
-from metronome.spool.quarantine import Quarantine, Refusal
+from metronome.spool.quarantine import Quarantine, Rejection
 from metronome.spool.suppressed import Suppressed, Suppression
 from metronome.store.client import health
 
@@ -96,7 +96,7 @@ class Unsettled:
     """An item that can't be delivered now, and Elasticsearch's last answer about it."""
 
     item: Item
-    last: Refusal
+    last: Rejection
 
 
 @dataclass
@@ -179,7 +179,7 @@ class Sender:
         others: list[Item] = []
         for item in all_items:
             (refused if item.index in self.refusing else others).append(item)
-        last = Refusal(b"", b"", 0, "", "its index takes nothing now")
+        last = Rejection(b"", b"", 0, "", "its index takes nothing now")
         self._set_aside([Unsettled(item, last) for item in refused], outcome, since_ms)
         if others:
             left = self.deliver(others, outcome, until=time.monotonic() + PATIENCE_S)
@@ -195,7 +195,7 @@ class Sender:
         left: list[Unsettled] = []
         tries = 0
         while True:
-            if isinstance(reply, RequestRefused):
+            if isinstance(reply, RequestFailed):
                 return left + self._settle_halves(some, reply.status, outcome, until)
             if isinstance(reply, Unanswered):
                 return left + self._settle_by_index(some, outcome, until)
@@ -221,7 +221,7 @@ class Sender:
         if len(some) == 1:
             reason = "Elasticsearch refused the request that held this event alone"
             while not self.put_in_quarantine(
-                [Refusal(some[0].action, some[0].source, status, "request_refused", reason)]
+                [Rejection(some[0].action, some[0].source, status, "request_refused", reason)]
             ):
                 self._pause(len(_PAUSE_S))
             outcome.quarantined += 1
@@ -236,7 +236,7 @@ class Sender:
             reply = self._send(lines(group), len(group), {index}, timeout_s=SILENT_S)
             if isinstance(reply, Unanswered):
                 reason = "its index doesn't answer, though the cluster does"
-                left += [Unsettled(item, Refusal(item.action, item.source, 504, NO_ANSWER, reason)) for item in group]
+                left += [Unsettled(item, Rejection(item.action, item.source, 504, NO_ANSWER, reason)) for item in group]
             else:
                 left += self.settle(group, reply, outcome, until=until)
         return left
@@ -248,9 +248,9 @@ class Sender:
         again: list[Item] = []
         later: list[Unsettled] = []
         at_fault: list[Item] = []
-        refusals: list[Refusal] = []
+        rejections: list[Rejection] = []
         for item, result in zip(some, results, strict=True):
-            said = refusal(item.action, item.source, result)
+            said = rejection(item.action, item.source, result)
             verdict = judge(said.status, said.kind, said.reason)
             item.races += verdict == "again"
             if verdict == "indexed":
@@ -263,24 +263,24 @@ class Sender:
                 again.append(item)
             else:
                 at_fault.append(item)
-                refusals.append(said)
-        if refusals:
-            if self.put_in_quarantine(refusals):
-                outcome.quarantined += len(refusals)
+                rejections.append(said)
+        if rejections:
+            if self.put_in_quarantine(rejections):
+                outcome.quarantined += len(rejections)
             else:
                 again += at_fault
         if not again:
             self._well()
         return again, later
 
-    def put_in_quarantine(self, refusals: list[Refusal]) -> bool:
+    def put_in_quarantine(self, rejections: list[Rejection]) -> bool:
         """Keep events in quarantine for good; says whether it took them (its disk may be full)."""
         try:
-            self.quarantine.add(refusals)
+            self.quarantine.add(rejections)
         except sqlite3.Error as error:
             self.ill(f"the quarantine can't be written: {error}")
             return False
-        log.warning("quarantined", extra={"events": len(refusals), "reason": refusals[0].reason})
+        log.warning("quarantined", extra={"events": len(rejections), "reason": rejections[0].reason})
         return True
 
     def _set_aside(self, left: list[Unsettled], outcome: Outcome, since_ms: int) -> None:
@@ -303,7 +303,7 @@ class Sender:
                 tries += 1
                 left = self.deliver(left_over, outcome)
 
-    def _hold(self, index: bytes, some: list[Item], said: Refusal, since_ms: int) -> bool:
+    def _hold(self, index: bytes, some: list[Item], said: Rejection, since_ms: int) -> bool:
         try:
             self.held.put(index.decode(errors="replace"), lines(some), len(some), since_ms)
         except MetronomeError as error:
@@ -328,7 +328,7 @@ class Sender:
             except ApiError as error:
                 if refuses_request(error.meta.status, error.meta.headers):
                     self.metrics.bulk_requests.labels("refused").inc()
-                    return RequestRefused(error.meta.status)
+                    return RequestFailed(error.meta.status)
                 problem = f"{error.meta.status} {error.message}"
             except (elastic_transport.TransportError, MetronomeError) as error:
                 problem = f"{type(error).__name__}: {error}"

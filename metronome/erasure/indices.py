@@ -18,7 +18,7 @@ from elasticsearch import Elasticsearch
 from metronome.archive.care import temporary_folder
 from metronome.archive.work import Work
 from metronome.erasure.target import Target, Whose
-from metronome.errors import StoreRefused
+from metronome.errors import StoreFailed
 from metronome.parts import index
 from metronome.parts.build import documents_of
 from metronome.spool.scrub import Scrubbed
@@ -69,7 +69,7 @@ class Indices:
         for _ in range(ROUNDS):
             if not self._round(target, done):
                 return
-        raise StoreRefused("documents to erase keep coming; stop what writes them past the gateway, and run again")
+        raise StoreFailed("documents to erase keep coming; stop what writes them past the gateway, and run again")
 
     def left(self, target: Target) -> dict[str, Scrubbed]:
         """What there is to change, by index."""
@@ -117,7 +117,7 @@ class Indices:
                 reason = str(result.get("error", {}).get("reason", ""))
                 if result["status"] in (429, 502, 503, 504):
                     raise from_status(result["status"], reason)
-                raise StoreRefused(
+                raise StoreFailed(
                     f"{found[0]} doesn't let a document be erased; mend that, and run again", detail=reason
                 )
             done.setdefault(found[0], Scrubbed()).take(found[2], after)

@@ -29,7 +29,7 @@ from metronome.erasure import local, receipt, suppress
 from metronome.erasure.archived import Archived
 from metronome.erasure.indices import Indices
 from metronome.erasure.target import Asked, Events, Target, Whose
-from metronome.errors import BadQuestion, StoreRefused
+from metronome.errors import BadQuestion, StoreFailed
 from metronome.people import People
 from metronome.periods import to_text
 from metronome.query import Condition
@@ -117,7 +117,7 @@ class Job:
             self._said("verifying")
             left = self._left(target, lease)
             if any(left.values()):
-                raise StoreRefused("some of it was found again after it was erased; run again", detail=json.dumps(left))
+                raise StoreFailed("some of it was found again after it was erased; run again", detail=json.dumps(left))
         keyed = replace(suppress.listed(self._records), key=suppress.key_of(self._records))
         content = {
             "receipt": FORMAT,

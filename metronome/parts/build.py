@@ -21,7 +21,7 @@ import msgspec
 import numpy as np
 from elasticsearch import Elasticsearch
 
-from metronome.errors import NotFound, PartsUnavailable, StoreRefused
+from metronome.errors import NotFound, PartsUnavailable, StoreFailed
 from metronome.parts import duck
 from metronome.parts.duck import parquet
 from metronome.parts.folder import FORMAT, File, Folder, Part
@@ -177,9 +177,7 @@ class Builder:
                 found += len(documents.ids)
                 progress(len(documents.ids))
         if found != expected:
-            raise StoreRefused(
-                f"{index.name} has {expected} documents and gave {found}; its part isn't built from that"
-            )
+            raise StoreFailed(f"{index.name} has {expected} documents and gave {found}; its part isn't built from that")
         return replace(shard, events=before.events + found)
 
     def _write(self, day: date, index: str, counters: Counters, sorter: Sorter, building: Path) -> File:

@@ -28,7 +28,7 @@ import msgspec
 import orjson
 from elasticsearch import Elasticsearch
 
-from metronome.errors import StoreRefused, StoreUnavailable
+from metronome.errors import StoreFailed, StoreUnavailable
 from metronome.settings import Settings
 from metronome.store.client import our_errors
 from metronome.store.names import day_of_index, pattern
@@ -236,7 +236,7 @@ class Moment:
             ).body
         page = _read_page(answer)
         if page.shards.failed or page.timed_out:
-            raise StoreRefused("Elasticsearch gave a part of a page; nothing is made of it")
+            raise StoreFailed("Elasticsearch gave a part of a page; nothing is made of it")
         self._pit = page.pit_id
         return page
 

@@ -107,7 +107,7 @@ def answers(kind: type) -> Callable[[Answerer], Answerer]:
 def ask(*questions: Any, sources: Sources, now: datetime) -> list[Any]:
     """An answer to each question, in order. Questions of one kind and period share a search and see the same moment.
 
-    Raises BadQuestion (it says what to narrow), StoreUnavailable or StoreRefused.
+    Raises BadQuestion (it says what to narrow), StoreUnavailable or StoreFailed.
     """
     found: dict[int, Any] = {}
     for kind in dict.fromkeys(map(type, questions)):

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from metronome.errors import BadQuestion, DaysClosed, StoreRefused
+from metronome.errors import BadQuestion, DaysClosed, StoreFailed
 from metronome.periods import Every, Period, from_ms, to_ms
 from metronome.query import shipped
 from metronome.query.body import (
@@ -103,7 +103,7 @@ class Index:
             return self._by_kinds(questions, [name for name in fields if name not in NAMED], alone)
         except IndexClosed:
             raise
-        except StoreRefused:
+        except StoreFailed:
             # In an index that was made without our template, a named field may have another type.
             return self._by_kinds(questions, fields, alone)
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from elasticsearch import ApiError, Elasticsearch
 
-from metronome.errors import BadQuestion, StoreRefused, StoreUnavailable
+from metronome.errors import BadQuestion, StoreFailed, StoreUnavailable
 from metronome.query.body import Json, too_many_buckets
 from metronome.query.kinds import AS_NAMED, Kinds, read
 from metronome.settings import Settings
@@ -40,7 +40,7 @@ VIEW_KEPT = "2m"
 Indices = tuple[str, ...] | None
 
 
-class IndexClosed(StoreRefused):
+class IndexClosed(StoreFailed):
     """A search met a closed index, whose events it can't count."""
 
 
@@ -67,7 +67,7 @@ class Search:
         return [index["name"] for index in found["indices"]]
 
     def __call__(self, body: Json, indices: Indices = None) -> Json:
-        """The answer to one search. Raises BadQuestion (too many buckets), StoreUnavailable or StoreRefused."""
+        """The answer to one search. Raises BadQuestion (too many buckets), StoreUnavailable or StoreFailed."""
         names = self._pattern if indices is None else ",".join(indices)
         return self._send("POST", f"/{names}/_search", body, {**self._which, **_WHOLE})
 
@@ -107,14 +107,14 @@ class Search:
         """The answer to a search of a view; raises BadQuestion if the view is no longer kept."""
         try:
             return self._send("POST", "/_search", body, _WHOLE)
-        except StoreRefused as error:
+        except StoreFailed as error:
             if not isinstance(error.__cause__, ApiError) or error.__cause__.meta.status != 404:
                 raise
             raise BadQuestion("cursor: it has expired; ask again from the start", field="cursor") from error
 
     def close_view(self, view: str) -> None:
         """Let go of a view that nobody will read again."""
-        with suppress(StoreRefused, StoreUnavailable):  # a view that is gone already needs no closing
+        with suppress(StoreFailed, StoreUnavailable):  # a view that is gone already needs no closing
             self._send("DELETE", "/_pit", {"id": view}, {})
 
     def checkpoints(self) -> dict[str, int]:
@@ -158,7 +158,7 @@ class Search:
             try:
                 with our_errors():
                     response = self._client.perform_request(method, path, params=params, headers=_HEADERS, body=body)
-            except (StoreRefused, StoreUnavailable) as error:
+            except (StoreFailed, StoreUnavailable) as error:
                 if not _is_for_a_shard(error) or time.monotonic() + pause_s > deadline:
                     raise _ours(error) from error.__cause__
                 time.sleep(pause_s)
@@ -174,7 +174,7 @@ def _is_for_a_shard(error: Exception) -> bool:
     return isinstance(cause, ApiError) and cause.meta.status == 503
 
 
-def _ours(error: StoreRefused | StoreUnavailable) -> Exception:
+def _ours(error: StoreFailed | StoreUnavailable) -> Exception:
     """A BadQuestion if the caller can fix the question. Any other error stays as it is; only the log has its text."""
     cause = error.__cause__
     if isinstance(cause, ApiError) and "too_many_buckets" in str(cause):

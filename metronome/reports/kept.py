@@ -14,7 +14,7 @@ from typing import Any
 from elasticsearch import Elasticsearch
 
 from metronome.counter.keys import stable_key
-from metronome.errors import StoreRefused
+from metronome.errors import StoreFailed
 from metronome.periods import read_time, to_text
 from metronome.reports.models import Report
 from metronome.settings import Settings
@@ -46,7 +46,7 @@ class Run:
 
 
 class Kept:
-    """All methods may raise StoreUnavailable, SetupError or StoreRefused."""
+    """All methods may raise StoreUnavailable, SetupError or StoreFailed."""
 
     def __init__(self, client: Elasticsearch, settings: Settings) -> None:
         self._client = client
@@ -80,7 +80,7 @@ class Kept:
         for item in answer["items"]:
             (done,) = item.values()
             if "error" in done:
-                raise StoreRefused(f"a report of {report.__name__} was refused", detail=str(done["error"])[:300])
+                raise StoreFailed(f"a report of {report.__name__} was refused", detail=str(done["error"])[:300])
 
     def _keys(self, report: type[Report], when: str) -> list[str]:
         """Ids of the reports that there may be of a day or month."""
@@ -118,7 +118,7 @@ class Kept:
             if made.meta.status == 400:
                 changed = client.indices.put_mapping(index=index, properties=mapping["properties"])
                 if changed.meta.status == 400:
-                    raise StoreRefused(
+                    raise StoreFailed(
                         f"{index} has other types for fields of {report.__name__}", detail=str(changed.body)[:300]
                     )
         self._prepared.add(index)

@@ -97,7 +97,7 @@ class Wanted:
 EVERYTHING = Wanted()
 
 
-class Refusal(NamedTuple):
+class Rejection(NamedTuple):
     """A document and why it can't be stored: `action` and `source` are its two bulk lines, unchanged."""
 
     action: bytes
@@ -136,11 +136,11 @@ class Quarantine:
         #: A file with a damaged log that was moved aside, until its rows are in the new file; and its lost writes.
         self._left: tuple[Path, int] | None = None
 
-    def add(self, refusals: list[Refusal]) -> None:
+    def add(self, rejections: list[Rejection]) -> None:
         """Keep each refusal. They are on disk on return. An event that is here already gets the newer reason."""
         now = time.time_ns() // 1_000_000
         rows = []
-        for action, source, status, kind, reason in refusals:
+        for action, source, status, kind, reason in rejections:
             rows.append((now, *_target(action), status, kind, reason[:2000], action, source))
         self._insert(rows)
 

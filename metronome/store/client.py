@@ -5,7 +5,7 @@ An 8.x client speaks to 8.19+ and to 9.x. Foreign errors are mapped here, in the
     no answer, 429, 502, 503, 504, timeout     StoreUnavailable   the same call will work later
     401, 403                                   SetupError         credentials or role
     an answer of another product               SetupError         the address leads elsewhere
-    any other status                           StoreRefused       a request that Elasticsearch should have served
+    any other status                           StoreFailed       a request that Elasticsearch should have served
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import orjson
 from elasticsearch import ApiError, Elasticsearch, UnsupportedProductError
 from elasticsearch.serializer import JsonSerializer, NdjsonSerializer
 
-from metronome.errors import SetupError, StoreRefused, StoreUnavailable
+from metronome.errors import SetupError, StoreFailed, StoreUnavailable
 from metronome.kinds import masked
 from metronome.settings import Settings
 from metronome.store.address import Address
@@ -113,7 +113,7 @@ def our_errors() -> Iterator[None]:
         raise StoreUnavailable("Elasticsearch doesn't answer", detail=type(error).__name__) from error
 
 
-def from_status(status: int, detail: str) -> SetupError | StoreUnavailable | StoreRefused:
+def from_status(status: int, detail: str) -> SetupError | StoreUnavailable | StoreFailed:
     """Our error for an answer of Elasticsearch. Its own text names hosts and indices, so it becomes the `detail`."""
     detail = f"{status} {detail[:200]}"
     if status in (401, 403):
@@ -124,7 +124,7 @@ def from_status(status: int, detail: str) -> SetupError | StoreUnavailable | Sto
         )
     if status in _LATER:
         return StoreUnavailable("Elasticsearch can't answer just now", detail=detail)
-    return StoreRefused("Elasticsearch refused a request", detail=detail)
+    return StoreFailed("Elasticsearch refused a request", detail=detail)
 
 
 def health(client: Elasticsearch, *, timeout_s: float = 5) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 from elasticsearch import Elasticsearch
 
-from metronome.errors import StoreRefused, StoreUnavailable, TooLarge
+from metronome.errors import StoreFailed, StoreUnavailable, TooLarge
 from metronome.periods import Period, read_time, to_ms, to_text
 from metronome.settings import Settings
 from metronome.store.client import our_errors
@@ -98,7 +98,7 @@ class Points:
         if any(one["status"] == 429 or one["status"] >= 500 for one in failed):
             raise StoreUnavailable("Elasticsearch takes no points just now; send all of them again")
         if any(one["status"] != 404 for one in failed):
-            raise StoreRefused("Elasticsearch refused points", detail=str(failed[0])[:300])
+            raise StoreFailed("Elasticsearch refused points", detail=str(failed[0])[:300])
 
     def _hits(self, series: str, period: Period, after: Sequence[Any] | None) -> Iterator[dict[str, Any]]:
         while True:

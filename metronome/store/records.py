@@ -214,7 +214,7 @@ Marker = tuple[int, int, int, str]
 
 
 class Records:
-    """The records of one kind. Every method may raise StoreUnavailable, SetupError or StoreRefused."""
+    """The records of one kind. Every method may raise StoreUnavailable, SetupError or StoreFailed."""
 
     def __init__(self, client: Elasticsearch, settings: Settings, kind: str) -> None:
         self.index = record_index(settings, kind)

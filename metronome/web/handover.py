@@ -24,14 +24,14 @@ from metronome.streams.routes import Route
 from metronome.web.arriving import Arrived
 from metronome.web.connection import Connection
 from metronome.web.hosts import host_check
-from metronome.web.refusals import Refusal, answer, reply
+from metronome.web.problems import Problem, answer, reply
 from metronome.wire.access import Gate
 
 #: Gives the head with the client's address, key and app; raises BadKey or a similar error if the stream is refused.
 Authorise = Callable[[Head, Route], Head]
 
-_AWAY: Refusal = (503, "streams_unavailable", "live connections can't be served just now; try again soon")
-_EARLY: Refusal = (400, "bad_request", "too much was sent before the connection was accepted")
+_AWAY: Problem = (503, "streams_unavailable", "live connections can't be served just now; try again soon")
+_EARLY: Problem = (400, "bad_request", "too much was sent before the connection was accepted")
 
 
 def as_any_request(settings: Settings, gate: Gate) -> Authorise:
@@ -98,7 +98,7 @@ class Handover:
         except OSError:
             return False
 
-    def _refuse(self, connection: Connection, refused: Refusal, *, retry_after_s: int | None = None) -> None:
+    def _refuse(self, connection: Connection, refused: Problem, *, retry_after_s: int | None = None) -> None:
         self._answer(connection, refused[0], answer(refused, retry_after_s=retry_after_s))
 
     def _answer(self, connection: Connection, status: int, data: bytes) -> None:

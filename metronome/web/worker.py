@@ -34,7 +34,7 @@ from metronome.errors import MetronomeError
 from metronome.logs import Sparing
 from metronome.web.arriving import Arrived, Arriving
 from metronome.web.connection import Connection, Outgoing, Pace, Taker
-from metronome.web.refusals import NO_ROOM, TOO_SLOW, Refusal, answer, refusal
+from metronome.web.problems import NO_ROOM, TOO_SLOW, Problem, answer, problem
 
 log = logging.getLogger("metronome.web")
 
@@ -156,7 +156,7 @@ class Worker(base.Worker):
             connection.arriving.end()
         except MetronomeError as error:
             if not connection.draining:
-                self._refuse(connection, refusal(error))
+                self._refuse(connection, problem(error))
                 return
         self._forget(connection)
 
@@ -224,14 +224,14 @@ class Worker(base.Worker):
         # Another process that has taken the socket keeps it open.
         connection.sock.close()
 
-    def _refuse(self, connection: Connection, refused: Refusal, *, retry_after_s: int | None = None) -> None:
+    def _refuse(self, connection: Connection, refused: Problem, *, retry_after_s: int | None = None) -> None:
         """Answer, and close once the client had the time to read it."""
         self._unwatch(connection)
         self._say_no(connection, refused, retry_after_s=retry_after_s)
         self._watch(connection)
         self._count(connection)
 
-    def _say_no(self, connection: Connection, refused: Refusal, *, retry_after_s: int | None = None) -> None:
+    def _say_no(self, connection: Connection, refused: Problem, *, retry_after_s: int | None = None) -> None:
         self.wsgi.extensions["metrics"].requests.labels("none", str(refused[0])).inc()
         connection.answered(close=True)
         connection.send(answer(refused, retry_after_s=retry_after_s, plain=connection.arriving.plain))
@@ -343,9 +343,9 @@ class Worker(base.Worker):
             if hasattr(parts, "close"):
                 parts.close()
 
-    def _explained(self, error: Exception) -> Refusal:
+    def _explained(self, error: Exception) -> Problem:
         """Log the error, and give the answer for the client."""
-        refused = refusal(error)
+        refused = problem(error)
         if refused[0] == 500:
             log.error("a request could not be handled", exc_info=error)
         elif (unsaid := self._sparing.turn(type(error).__name__)) is not None:

@@ -34,7 +34,7 @@ from metronome.erasure.keeper import Keeper
 from metronome.erasure.rewrite import with_ids_replaced, without_names
 from metronome.erasure.target import Asked
 from metronome.errors import BadPayload, BadQuestion
-from metronome.spool.quarantine import Quarantine, Refusal
+from metronome.spool.quarantine import Quarantine, Rejection
 from metronome.spool.suppressed import Suppressed
 
 START = datetime(2026, 11, 12, tzinfo=UTC)
@@ -144,7 +144,7 @@ def fill(found: Installation, rng: random.Random, archived: int = 3) -> None:
     index = f"{found.settings.index_prefix}-2026.11.12"
     source = json.dumps({"distinct_id": GONE[0], "a": 1}).encode()
     action = json.dumps({"create": {"_index": index, "_id": "q1"}}).encode()
-    quarantine.add([Refusal(action, source, 400, "k", "r")])
+    quarantine.add([Rejection(action, source, 400, "k", "r")])
     quarantine.add_unaccepted([(f'{{"distinct_id": "{GONE[2]}", '.encode(), "isn't JSON")])
     quarantine.add_unaccepted([(b'{"distinct_id": "p1-stays", ', "isn't JSON")])
     quarantine.close()

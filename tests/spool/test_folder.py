@@ -12,7 +12,7 @@ import pytest
 from metronome.errors import SetupError
 from metronome.files import Lock
 from metronome.spool.files import make_folder
-from metronome.spool.quarantine import Quarantine, Refusal
+from metronome.spool.quarantine import Quarantine, Rejection
 from metronome.spool.status import write_drain_status
 
 NOBODY = 65534
@@ -67,7 +67,7 @@ def test_what_root_replays_can_be_shipped_and_deleted_by_the_folders_owner(tmp_p
     spool = tmp_path / "home" / "spool"
     make_folder(spool)
     quarantine = Quarantine(spool)
-    quarantine.add([Refusal(b'{"create":{"_index":"t-2026.11.22","_id":"a"}}', b"{}", 400, "odd", "odd")])
+    quarantine.add([Rejection(b'{"create":{"_index":"t-2026.11.22","_id":"a"}}', b"{}", 400, "odd", "odd")])
     quarantine.close()
     for path in (spool.parent, spool, *spool.iterdir()):
         os.chown(path, NOBODY, NOBODY)

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from metronome.spool.quarantine import Quarantine, Refusal, quarantined
+from metronome.spool.quarantine import Quarantine, Rejection, quarantined
 
 ROWS = 12
 
 
-def refusal(number: int) -> Refusal:
+def refusal(number: int) -> Rejection:
     action = b'{"create":{"_index":"t","_id":"n%d"}}' % number
-    return Refusal(action, b'{"id":"%b"}' % (b"x" * 600), 400, "odd", "no reason")
+    return Rejection(action, b'{"id":"%b"}' % (b"x" * 600), 400, "odd", "no reason")
 
 
 @pytest.fixture(scope="module")

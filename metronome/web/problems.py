@@ -21,16 +21,16 @@ from metronome.errors import MetronomeError, error_body
 _OURS = (ConfigurationProblem, InvalidResponseHeader, InvalidResponseHeaderName)
 
 #: (status, code, message)
-Refusal = tuple[int, str, str]
+Problem = tuple[int, str, str]
 
 _JSON = "Content-Type: application/json"
 _PLAIN = "Content-Type: text/plain; charset=utf-8\r\nAccess-Control-Allow-Origin: *"
 
-TOO_SLOW: Refusal = (408, "request_timeout", "the request took too long to arrive; send it again on a new connection")
-NO_ROOM: Refusal = (503, "busy", "too many requests are unfinished, and this one is the oldest; send it again")
+TOO_SLOW: Problem = (408, "request_timeout", "the request took too long to arrive; send it again on a new connection")
+NO_ROOM: Problem = (503, "busy", "too many requests are unfinished, and this one is the oldest; send it again")
 
 
-def refusal(error: Exception) -> Refusal:
+def problem(error: Exception) -> Problem:
     """Status, code and message for what went wrong before, or outside, the application."""
     if isinstance(error, MetronomeError):
         return error.status, error.code, error.message
@@ -45,7 +45,7 @@ def refusal(error: Exception) -> Refusal:
     return 500, "internal_error", "something went wrong in the gateway; its log has the details"
 
 
-def answer(refused: Refusal, *, retry_after_s: int | None = None, plain: bool = False) -> bytes:
+def answer(refused: Problem, *, retry_after_s: int | None = None, plain: bool = False) -> bytes:
     """The whole answer as bytes; `plain` for the clients of `/v1`, which read text, from any page."""
     if plain:
         return reply(refused[0], refused[2].encode(), retry_after_s=retry_after_s, headers=_PLAIN)
