@@ -1,4 +1,4 @@
-"""`python -m bench [intake] [ingest] [single] [tock] [streams] [parts] [archive] [abuse]`: all but the last by default.
+"""`python -m bench [intake] [ingest] [single] [tock] [streams] [parts] [archive] [counter] [journeys] [abuse]`: all but abuse.
 
 A table on standard output, JSON in bench/results/.
 """
@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import abuse, archive, host, ingest, intake, journeys, parts, single, streams, tock
+from bench import abuse, archive, host, ingest, intake, journeys, parts, single, streams, sushi, tock
 from metronome import __version__, process
 
 
@@ -29,9 +29,10 @@ def main() -> None:
     parser.add_argument("--journeys-events", type=int, default=1_000_000, help="events of funnels and retention")
     parser.add_argument("--archive-events", type=int, default=300_000, help="events of the days that are archived")
     parser.add_argument("--archive-days", type=int, default=90, help="days that are archived")
+    parser.add_argument("--titles", type=int, default=100_000, help="titles of the COUNTER report")
     parser.add_argument("--heap", default="2g", help="heap of Elasticsearch")
     wanted = parser.parse_args()
-    which = wanted.which or ["intake", "ingest", "single", "tock", "streams", "parts", "archive", "journeys"]
+    which = wanted.which or ["intake", "ingest", "single", "tock", "streams", "parts", "archive", "journeys", "counter"]
     report: dict[str, Any] = {"version": __version__, "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "host": host.facts()}
     if "intake" in which:
         process.after_start()  # as in a worker: the garbage collector stays out of the way
@@ -48,7 +49,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench") as folder:
         if "streams" in which:
             report["streams"] = streams.bench(Path(folder), runs=wanted.runs, beside=wanted.beside)
-        if {"ingest", "single", "tock", "parts", "archive"} & set(which):
+        if {"ingest", "single", "tock", "parts", "archive", "counter"} & set(which):
             _with_elasticsearch(report, which, wanted, Path(folder))
     results = Path(__file__).parent / "results"
     results.mkdir(exist_ok=True)
@@ -70,6 +71,8 @@ def _with_elasticsearch(report: dict[str, Any], which: list[str], wanted: argpar
             report["parts"] = parts.bench(running, events=wanted.parts_events, runs=min(wanted.runs, 3))
         if "archive" in which:
             report["archive"] = archive.bench(running, events=wanted.archive_events, days=wanted.archive_days)
+        if "counter" in which:
+            report["sushi"] = sushi.bench(running, titles=wanted.titles, runs=min(wanted.runs, 3))
 
 
 def table(report: dict[str, Any]) -> str:
@@ -126,6 +129,12 @@ def table(report: dict[str, Any]) -> str:
         ]
     if found := report.get("archive"):
         rows += _of_archive(found)
+    if found := report.get("sushi"):
+        asked = f"Title Report of {found['titles']:,} titles × {found['months']} months"
+        rows += [
+            (asked, f"JSON {found['json_s']} s, TSV {found['tsv_s']} s", "", ""),
+            ("memory of that", f"{found['memory_mb']} MB", "", ""),
+        ]
     if found := report.get("journeys"):
         rows += [(f"{pair}, {found['events']:,} events", "", "", str(ratio)) for pair, ratio in found["ratios"].items()]
     return "\n".join(

@@ -15,12 +15,14 @@ MetronomeError
 │   ├── ReportInvalid       422  a report that can't be told from others, or has fields that its class hasn't
 │   ├── NothingAccepted     422  every event of the request was refused
 │   ├── TooMuch             422  a question that reads, takes or holds more than it may; says what to narrow
-│   └── TooMany             429  slow down, then send the same again
+│   ├── TooMany             429  slow down, then send the same again
+│   └── Declined            own  an exception of the COUNTER API, with its code and HTTP status
 ├── Busy               the same call will work later (503, with Retry-After)
 │   ├── SpoolFull
 │   ├── SpoolUnavailable
 │   ├── ArchiveUnavailable
 │   ├── PartsUnavailable
+│   ├── ImportFailed
 │   ├── QuestionsWait
 │   ├── DaysClosed
 │   └── StoreUnavailable
@@ -160,6 +162,20 @@ class TooMany(Refused):
     status = 429
 
 
+class Declined(Refused):
+    """An exception of the COUNTER API that is the whole answer; `counter.reports.notices.declined` makes it.
+
+    `number` is the standard's code. The detail is the standard's Data, which the client is told.
+    """
+
+    def __init__(
+        self, message: str, *, number: int = 0, status: int = 400, detail: str = "", retry_after_s: int | None = None
+    ) -> None:
+        super().__init__(message, detail=detail, retry_after_s=retry_after_s)
+        self.number = number
+        self.status = status
+
+
 class Busy(MetronomeError):
     """The same call will work later."""
 
@@ -183,6 +199,10 @@ class ArchiveUnavailable(Busy):
 
 class PartsUnavailable(Busy):
     """A day's part is being built by another process, or disk or memory don't allow it just now."""
+
+
+class ImportFailed(Busy):
+    """A metric that another server computes can't be had from there just now."""
 
 
 class QuestionsWait(Busy):

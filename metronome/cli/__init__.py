@@ -16,9 +16,11 @@ from metronome.cli.kibana import kibana
 from metronome.cli.parts import parts
 from metronome.cli.person import erase, person
 from metronome.cli.quarantine import quarantine
+from metronome.cli.questions import ask
 from metronome.cli.report import report
 from metronome.cli.setup import doctor, mappings, settings
 from metronome.cli.start import drain, listen, serve, streams, up
+from metronome.cli.sushi import report as counter_report
 from metronome.errors import MetronomeError
 
 #: In the order in which a user meets them.
@@ -30,6 +32,7 @@ COMMANDS: tuple[click.Command, ...] = (
     listen,
     tick,
     tock,
+    ask,
     mappings,
     settings,
     keys,
@@ -73,5 +76,6 @@ def main() -> None:
     # Each command reads the settings itself, so that --help and `settings` work where one of them is wrong.
 
 
+counter.add_command(counter_report)
 for command in COMMANDS:
     main.add_command(command)

@@ -113,7 +113,7 @@ def explain(month: str, subject: str, customer: str) -> None:
 
     sums: Counter[str] = Counter()
     with processor() as (found, _):
-        for event in explained(found.folder, found.days(month), subject, customer or WORLD):
+        for event in explained(found.source, found.days(month), subject, customer or WORLD):
             sums.update(event.counts)
             counts = "".join(f"  {metric}+{count}" for metric, count in event.counts.items())
             click.echo(f"{event.at:%Y-%m-%dT%H:%M:%S}  {event.id}  {event.verdict}{counts}")
@@ -178,6 +178,7 @@ def processor() -> Iterator[tuple[Processor, Any]]:
     """What processes months, and the facts."""
     from metronome.counter.kept import Kept
     from metronome.counter.process import Processor
+    from metronome.counter.source import Source
     from metronome.parts.commands import opened
     from metronome.store import indices
     from metronome.store.client import connect
@@ -187,4 +188,4 @@ def processor() -> Iterator[tuple[Processor, Any]]:
     with closing(connect(settings, found)) as client, opened(settings, found) as builder:
         indices.install(client, settings)
         kept = Kept(client, settings)
-        yield Processor(settings, kept, builder), kept
+        yield Processor(settings, kept, Source(settings, client, builder)), kept

@@ -109,6 +109,7 @@ def await_figures(settings: Settings, app: str, total: int) -> bool:
 def _links(url: str, app: str) -> str:
     return "\n".join(
         (
+            f"  {url}/",
             f"  {url}/applications",
             f"  {url}/application/{app}",
             f"  {url}/tock/%2Fmaps.json",

@@ -36,7 +36,8 @@ def streams() -> None:
     """Serve websockets and event streams, which `serve` hands over. One process a METRONOME_HOME."""
     from metronome.streams.run import run
 
-    run(Settings.from_env())
+    settings = Settings.from_env()
+    run(settings, lambda: address(settings))
 
 
 @click.command()

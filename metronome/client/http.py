@@ -24,8 +24,8 @@ _direct = build_opener(ProxyHandler({})).open
 
 _OPTIONS = ("url", "key", "host", "port", "scheme", "username", "password")
 
-#: Connection options of the system that the tracker comes from. They mean nothing to a gateway.
-_FOREIGN = ("app", "owner", "sharing", "version")
+#: What the commands' users can do where nothing answers.
+_HINT = "; set METRONOME_URL"
 
 
 class Reply(NamedTuple):
@@ -64,7 +64,7 @@ class Target:
     def of(cls, options: Mapping[str, Any], timeout_s: float = TIMEOUT_S) -> Target:
         """`url`, or `host`, `port`, `scheme`; `key`, or `username`, `password`. Raises TypeError or ValueError."""
         for name in options:
-            if name not in _OPTIONS and name not in _FOREIGN:
+            if name not in _OPTIONS:
                 raise TypeError(f"{name!r} isn't an option of a gateway; there are {', '.join(_OPTIONS)}")
         url = str(options.get("url") or "") or _url(options)
         parts = urlsplit(url)
@@ -105,13 +105,23 @@ def post(url: str, body: bytes, content_type: str = "application/json", *, key: 
 
     A 422 is an answer too: its receipt says what was refused.
     """
-    answer: dict[str, Any] = _answer(_posting(url, body, content_type, _bearer(key)), expected=422)
+    answer: dict[str, Any] = _answer(_posting(url, body, content_type, _bearer(key)), expected=422, hint=_HINT)
     return answer
+
+
+def post_for_text(url: str, body: bytes, *, key: str = "") -> str:
+    """Post JSON, and give the text that is answered; raises as `post` does."""
+    request = _posting(url, body, "application/json", _bearer(key))
+    reply = send(request, TIMEOUT_S)
+    if reply.status >= 300:
+        raise _refusal(request, reply)
+    return reply.body.decode()
 
 
 def get(url: str, query: dict[str, str], *, key: str = "") -> dict[str, Any]:
     """Get JSON; raises as `post` does."""
-    answer: dict[str, Any] = Target(url, _bearer(key)).get("", query)
+    asked = f"{url}?{urlencode(query)}" if query else url
+    answer: dict[str, Any] = _answer(Request(asked, headers=_bearer(key)), hint=_HINT)  # noqa: S310
     return answer
 
 
@@ -120,7 +130,7 @@ def _posting(url: str, body: bytes, content_type: str, headers: Mapping[str, str
     return Request(url, gzip.compress(body, 1), described, method="POST")  # noqa: S310 - the user's own URL
 
 
-def send(request: Request, timeout_s: float) -> Reply:
+def send(request: Request, timeout_s: float, hint: str = "") -> Reply:
     """Send a request, and give whatever is answered; raises StoreUnavailable if nothing is."""
     is_here = is_loopback(urlsplit(request.full_url).hostname or "")
     try:
@@ -133,18 +143,22 @@ def send(request: Request, timeout_s: float) -> Reply:
                 return Reply(error.code, error.read(), int(wait) if wait.isdecimal() else None)
     except (OSError, HTTPException) as error:
         reason = getattr(error, "reason", error)
-        raise StoreUnavailable(f"no gateway answers at {request.full_url} ({reason}); set METRONOME_URL") from None
+        raise StoreUnavailable(f"no gateway answers at {request.full_url} ({reason}){hint}") from None
 
 
-def _answer(request: Request, *, expected: int | None = None, timeout_s: float = TIMEOUT_S) -> Any:
-    reply = send(request, timeout_s)
+def _answer(request: Request, *, expected: int | None = None, timeout_s: float = TIMEOUT_S, hint: str = "") -> Any:
+    reply = send(request, timeout_s, hint)
     if reply.status < 300 and reply.json is not None:
         return reply.json
     if reply.status == expected and "rejected" in (reply.json or ()):
         return reply.json
+    raise _refusal(request, reply)
+
+
+def _refusal(request: Request, reply: Reply) -> Refused | StoreUnavailable:
     if reply.status in (429, 502, 503, 504):  # 502 and 504: from a proxy before the gateway
-        raise StoreUnavailable(reply.message, retry_after_s=5 if reply.wait_s is None else reply.wait_s)
-    raise Refused(f"{request.full_url} answered {reply.status}: {reply.message}")
+        return StoreUnavailable(reply.message, retry_after_s=5 if reply.wait_s is None else reply.wait_s)
+    return Refused(f"{request.full_url} answered {reply.status}: {reply.message}")
 
 
 def is_ready(bind: str) -> bool:

@@ -111,7 +111,10 @@ class DiskQueue:
         self.left_out = sum(self.add(body) for body in _left_behind(folder))
 
     def add(self, body: bytes) -> int:
-        self._file.execute("INSERT INTO events (body) VALUES (?)", (body,))
+        try:
+            self._file.execute("INSERT INTO events (body) VALUES (?)", (body,))
+        except sqlite3.Error:  # a full disk isn't the program's affair, no more than a full queue
+            return 1
         self._count += 1
         if self._count <= self._most or self._count - len(self._under_way) <= 1:
             return 0

@@ -143,12 +143,11 @@ class Tracker:
         with self._changed:
             goal = self._wanted = max(self._wanted, self._added)
             self._changed.notify_all()
-            if self._settled >= goal:
-                return True
-            if threading.current_thread() is self._worker:
-                return False
+            if self._settled >= goal or self._closed or threading.current_thread() is self._worker:
+                return self._settled >= goal
             if self._start_worker():
-                return self._changed.wait_for(lambda: self._settled >= goal, timeout)
+                self._changed.wait_for(lambda: self._settled >= goal or self._closed, timeout)
+                return self._settled >= goal
         # The interpreter is ending, and starts no thread any more.
         self._work(None if timeout is None else time.monotonic() + timeout, inline=True)
         return self._settled >= goal

@@ -132,6 +132,12 @@ class Directory:
         self._by_id: dict[str, Customer] = {}
         self._networks: list[tuple[Network, str]] = []
 
+    @property
+    def known(self) -> bool:
+        """Whether the customers have been read, from Elasticsearch or from the file."""
+        self._fresh()
+        return self._mirror.known
+
     def all(self) -> list[Customer]:
         """By id; The World only where it was added."""
         return list(self._fresh().values())

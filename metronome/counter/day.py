@@ -18,8 +18,7 @@ from metronome.counter.about import Uses, uses
 from metronome.counter.identities import DOUBLE_CLICK
 from metronome.event.memo import Memo
 from metronome.parts.columns import Array
-from metronome.parts.folder import Folder
-from metronome.parts.read import Wanted, read
+from metronome.parts.read import Opens, Wanted, read
 from metronome.parts.where import All, Exists, Where
 
 AT = Wanted("@timestamp", "number")
@@ -57,7 +56,7 @@ class Day:
         return np.flatnonzero(self.verdict == COUNTS)
 
 
-def load(folder: Folder, day: date, *, where: Where = _COUNTED, extra: Sequence[Wanted] = ()) -> Day | None:
+def load(folder: Opens, day: date, *, where: Where = _COUNTED, extra: Sequence[Wanted] = ()) -> Day | None:
     """The usages of a day, from its part; None where it has none. `extra` are plain columns that are wanted too."""
     wanted = [AT, CLICK, SESSION, ABOUT, ROBOT, *extra]
     for rows in read(folder, [day], wanted, All((_COUNTED, where))):
@@ -97,7 +96,7 @@ def _mark_double(verdict: Array, at: Array, click: Array, clickable: Array, afte
     verdict[places[double[double < len(places)]]] = IS_DOUBLE
 
 
-def _after(folder: Folder, day: date, words: Array) -> tuple[Array, Array]:
+def _after(folder: Opens, day: date, words: Array) -> tuple[Array, Array]:
     """The first clicks of the next day: their codes among this day's `words`, where they are, and their times."""
     wanted = [AT, BEFORE, ABOUT, ROBOT]
     nothing = np.empty(0, np.int64)

@@ -10,8 +10,7 @@ from metronome.counter.about import Uses
 from metronome.counter.day import COUNTS, IS_DOUBLE, IS_NOTHING, IS_ROBOT, Day, load
 from metronome.counter.facts import WORLD
 from metronome.counter.values import UNIQUE_TITLES
-from metronome.parts.folder import Folder
-from metronome.parts.read import Wanted
+from metronome.parts.read import Opens, Wanted
 from metronome.periods import from_ms
 
 _ID = Wanted("_id", "text", plain=True)
@@ -35,7 +34,7 @@ class Explained:
     counts: dict[str, int]
 
 
-def explain(folder: Folder, days: list[date], subject: str, customer: str = WORLD) -> Iterator[Explained]:
+def explain(folder: Opens, days: list[date], subject: str, customer: str = WORLD) -> Iterator[Explained]:
     """The events of an item, title or database on these days, by time, as they count for a customer."""
     for day in days:
         found = load(folder, day, extra=(_ID, _ITEM))

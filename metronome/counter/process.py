@@ -1,7 +1,7 @@
 """A month is processed as a whole, from the day parts of its days, and can be processed again at any time.
 
     1. wait       until every event that was acknowledged before is in Elasticsearch
-    2. parts      of the month's days, and of the first day after it, brought up to date
+    2. parts      of the month's days, and of the first day after it: brought up to date, or archived (source.py)
     3. days       each usage's verdict (day.py), and what it counts for (sums.py), one day in memory at a time
     4. replace    the facts of the month; what changed since the last time is logged (kept.py)
 
@@ -21,13 +21,12 @@ from pathlib import Path
 from metronome.counter.day import load
 from metronome.counter.facts import WORLD, Month
 from metronome.counter.kept import Kept
+from metronome.counter.source import Source
 from metronome.counter.sums import Sums
 from metronome.errors import BadQuestion, Conflict, StoreUnavailable
 from metronome.event.agents import ROBOT_LIST
 from metronome.files import Lock
-from metronome.parts import duck, index
-from metronome.parts.build import Builder
-from metronome.parts.folder import Folder
+from metronome.parts import duck
 from metronome.settings import Settings
 from metronome.spool.files import make_folder
 from metronome.spool.status import backlog
@@ -72,11 +71,12 @@ class Processor:
         self,
         settings: Settings,
         kept: Kept,
-        builder: Builder,
+        source: Source,
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._settings, self._kept, self._builder, self._clock = settings, kept, builder, clock
+        self.source = source
+        self._settings, self._kept, self._clock = settings, kept, clock
 
     def process(
         self, month: str, *, cause: str = "processed again", progress: Progress = lambda done, of, what: None
@@ -98,26 +98,27 @@ class Processor:
         finally:
             lock.release()
 
-    @property
-    def folder(self) -> Folder:
-        """The parts of all days."""
-        return self._builder.folder
-
     def days(self, month: str) -> list[date]:
         """The days of a month that have events, with their parts brought up to date. Raises BadQuestion."""
-        return self._update(month_of(month), lambda: None, lambda done, of, what: None)
+        return self._days(month_of(month), lambda done, of: None)
 
     def _processed(self, month: str, first: date, cause: str, progress: Progress) -> Month:
         with self._noted(month) as note:
-            days = self._update(first, note, progress)
+
+            def brought(done: int, of: int) -> None:
+                note()
+                progress(done, of, "day parts")
+
+            days = self._days(first, brought)
             at = self._clock()
             with _sums() as sums:
                 for number, day in enumerate(days):
-                    found = load(self._builder.folder, day)
+                    found = load(self.source, day)
                     if found is not None:
                         sums.add(found)
                     note()
                     progress(number + 1, len(days), "days")
+                self.source.check()
                 return self._kept.replace(month, sums.portions(), at=at, cause=cause, robot_list=ROBOT_LIST)
 
     @contextmanager
@@ -128,23 +129,19 @@ class Processor:
         def note() -> None:
             nonlocal last
             if time.monotonic() - last > NOTE_S:
-                self._kept.begin(month, self._clock())
+                self._kept.begin(month)
                 last = time.monotonic()
 
-        self._kept.begin(month, self._clock())
+        self._kept.begin(month)
         try:
             yield note
         except BaseException:
             self._kept.give_up(month)
             raise
 
-    def _update(self, first: date, note: Callable[[], None], progress: Progress) -> list[date]:
-        """The month's days that have events, their parts up to date, as is that of the day after the month."""
-        wanted = [day for day in index.days(self._builder.client, self._settings) if first <= day <= after(first)]
-        for number, day in enumerate(wanted):
-            self._builder.update(day, progress=lambda events: note())
-            progress(number + 1, len(wanted), "day parts")
-        return [day for day in wanted if day < after(first)]
+    def _days(self, first: date, done: Callable[[int, int], None]) -> list[date]:
+        """The month's days that have events. The part of the day after the month is brought up to date as well."""
+        return [day for day in self.source.days(first, after(first), done) if day < after(first)]
 
     def _await_spool(self) -> None:
         """Wait until nothing waits in this host's spools that was acknowledged before now."""

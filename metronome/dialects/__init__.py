@@ -20,6 +20,7 @@ from metronome.metrics import Metrics
 from metronome.people import People
 from metronome.query import Ask
 from metronome.reports import Reports
+from metronome.saved import Saved
 from metronome.segments import Segments
 from metronome.settings import Settings
 
@@ -40,6 +41,7 @@ class Doors:
     segments: Segments
     counter: Counter
     reports: Reports
+    saved: Saved
 
 
 @dataclass(frozen=True)

@@ -207,6 +207,11 @@ def assembled(question: Question, figures: Mapping[Any, Number | None], now: dat
     )
 
 
+def buckets(every: Every, period: Period, now: datetime) -> Mapping[datetime, bool]:
+    """The buckets of a period, empty ones too, as every answer has them: each start, and whether it has ended."""
+    return finish(Question(by=(every,), period=period), Partial(), now).complete
+
+
 def _every(question: Question) -> Every | None:
     return next((grouping for grouping in question.by if isinstance(grouping, Every)), None)
 

@@ -50,7 +50,7 @@ def _page(question: Listing, sources: Sources, now: datetime) -> Page:
     _must_be_the_same(after, sources)
     events: list[Event] = []
     for number, hit in enumerate(_all_hits(question, sources, after), 1):
-        event = _event(hit)
+        event = event_of(hit)
         after["archived" if hit.get("archived") else "sort"] = hit["sort"]
         if question.where.holds(event):
             events.append(event)
@@ -152,7 +152,8 @@ def _asked(where: Condition, kinds: Kinds) -> Json:
     return {"bool": {"should": [stamped, shipped], "minimum_should_match": 1}}
 
 
-def _event(hit: Json) -> Event:
+def event_of(hit: Json) -> Event:
+    """A document as a flat event, with `_id` and `_index`."""
     event = dict(_flat(hit["_source"]))
     if "received_at" not in event:
         derive(event, shipped=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, ClassVar
 
-from metronome.counter.kept import Kept as Facts
+from metronome.counter.facts import Facts
 from metronome.errors import SetupError
 from metronome.query import PEOPLE, All, Ask, Count, Has, Is, Missing, Question, Unique, Values
 from metronome.reports import models

@@ -17,7 +17,7 @@ from elasticsearch import Elasticsearch
 from metronome.counter.kept import Kept as Facts
 from metronome.errors import Conflict, MetronomeError
 from metronome.files import Lock
-from metronome.query import open_door
+from metronome.query import Ask, open_door
 from metronome.reports import reporters
 from metronome.reports.kept import Kept, Run
 from metronome.reports.models import Report, YearMonth
@@ -63,7 +63,7 @@ class Runner:
         reporters.load(settings)
         folder = settings.platform_folder
         platform = platform or (FilesOfPlatform(folder) if folder else NoPlatform())
-        self._sources = Sources(open_door(client, settings, clock), Facts(client, settings), platform)
+        self._sources = Sources(_open_door(settings, client, clock), Facts(client, settings), platform)
         self._settings, self._clock = settings, clock
         self.kept = Kept(client, settings)
 
@@ -166,6 +166,15 @@ class Runner:
             yield
         finally:
             lock.release()
+
+
+def _open_door(settings: Settings, client: Elasticsearch, clock: Callable[[], datetime]) -> Ask:
+    """`ask`, over the archive as well where there is one."""
+    if not settings.archive:
+        return open_door(client, settings, clock)
+    from metronome.archive.asking import open_door as open_wide
+
+    return open_wide(settings, client, clock)
 
 
 def _figures(source: dict[str, Any]) -> dict[str, Any]:

@@ -29,4 +29,7 @@ class Route:
 
 
 #: Path to route.
-ROUTES: dict[str, Route] = {}
+ROUTES: dict[str, Route] = {
+    "/live/events": Route("events", "metronome.streams.live:events"),
+    "/live/counters": Route("events", "metronome.streams.live:counters"),
+}

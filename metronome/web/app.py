@@ -15,7 +15,18 @@ from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from metronome.counter import Counter
-from metronome.dialects import Dialect, Doors, applications, counted, openmetrics, people, privacy, query, tick
+from metronome.dialects import (
+    Dialect,
+    Doors,
+    applications,
+    counted,
+    openmetrics,
+    people,
+    privacy,
+    query,
+    sushi,
+    tick,
+)
 from metronome.errors import BadPayload, MetronomeError, SetupError, error_body
 from metronome.intake import Intake
 from metronome.keyring import Keyring
@@ -24,10 +35,11 @@ from metronome.metrics import Metrics
 from metronome.people import People
 from metronome.query import Ask, of_app, open_door
 from metronome.reports import Reports
+from metronome.saved import Saved
 from metronome.segments import Segments
 from metronome.settings import Settings
 from metronome.spool.spool import Spool
-from metronome.web import dashboard, front, health, hosts, limits, openapi, scripts
+from metronome.web import dashboard, front, health, hosts, limits, live, openapi, scripts
 from metronome.web.openapi import Chapter
 from metronome.wire.access import bound_app, guard
 from metronome.wire.request import error_answer, json_answer
@@ -43,7 +55,12 @@ DIALECTS: tuple[Dialect, ...] = (
     privacy.DIALECT,
     applications.DIALECT,
     counted.DIALECT,
+    sushi.DIALECT,
 )
+
+
+#: The descriptions of routes that are of no dialect.
+CHAPTERS = (health.CHAPTER, limits.CHAPTER, scripts.CHAPTER, live.CHAPTER)
 
 
 @dataclass
@@ -85,6 +102,7 @@ def create_app(
         Segments(opened.client, settings),
         Counter(opened.client, settings),
         Reports(opened.client, settings),
+        Saved(opened.client, settings, clock),
     )
     _answer_errors(app)
     _count_requests(app, metrics)
@@ -93,13 +111,14 @@ def create_app(
         app.url_map.converters.update(dialect.converters)
         app.register_blueprint(dialect.blueprint(doors))
     rooms = (health.blueprint(settings, opened.spool, opened.client, metrics), front.blueprint(), *openapi.blueprints())
-    for blueprint in (*rooms, limits.blueprint(settings), scripts.blueprint(), dashboard.blueprint()):
+    files = (scripts.blueprint(), dashboard.blueprint(), live.blueprint())
+    for blueprint in (*rooms, limits.blueprint(settings), *files):
         app.register_blueprint(blueprint)
     _check_scopes(app)
     app.extensions["keyring"] = Keyring(settings, opened.client)
     guard(app, settings, app.extensions["keyring"])
     chapters = [Chapter(dialect.name, dialect.meaning, dialect.paths()) for dialect in DIALECTS]
-    app.extensions["openapi"] = openapi.describe(app, [*chapters, health.CHAPTER, limits.CHAPTER, scripts.CHAPTER])
+    app.extensions["openapi"] = openapi.describe(app, [*chapters, *CHAPTERS])
     return app
 
 

@@ -16,6 +16,7 @@ from metronome.counter.customers import Customers
 from metronome.counter.facts import REPORTS, Month
 from metronome.counter.kept import Kept
 from metronome.counter.process import Processor
+from metronome.counter.source import Source
 from metronome.parts.build import Builder
 from metronome.store import indices
 from metronome.store.client import connect
@@ -35,9 +36,8 @@ class Repository:
         self.customers = Customers(gateway.elasticsearch, gateway.settings)
         self.kept = Kept(gateway.elasticsearch, gateway.settings)
         self.raw = connect(gateway.settings, read=False)
-        self.processor = Processor(
-            gateway.settings, self.kept, Builder(gateway.settings, self.raw), clock=lambda: gateway.now or NOW
-        )
+        source = Source(gateway.settings, gateway.elasticsearch, Builder(gateway.settings, self.raw))
+        self.processor = Processor(gateway.settings, self.kept, source, clock=lambda: gateway.now or NOW)
 
     def post(self, *usages: dict[str, Any]) -> None:
         for usage in usages:

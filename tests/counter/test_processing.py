@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,10 +14,12 @@ from counter_oracle import WORLD, figures
 from doors import CHROME
 from months import MAY, NOW, Repository, random_usages, usage
 
+from metronome.archive.work import opened
 from metronome.counter.facts import Change, Restatement
 from metronome.counter.process import after, is_spike, last_finished, month_of
 from metronome.errors import BadQuestion, Conflict
 from metronome.files import Lock
+from metronome.parts.index import days as days_with_index
 
 
 @pytest.fixture
@@ -224,6 +227,30 @@ def test_a_month_without_usage_is_processed_and_holds_nothing(repository: Reposi
     assert repository.process().processed_at == NOW
     assert repository.figures() == {}
     assert repository.kept.first_month() == MAY
+
+
+def test_archived_days_count_as_those_in_elasticsearch_and_late_ones_with_them(
+    gateway_for: Callable[..., Gateway], tmp_path: Path
+) -> None:
+    repository = Repository(gateway_for(archive=f"file://{tmp_path}/archive"))
+    first = random_usages(random.Random(7), 60, ["c1"])
+    repository.customers.add("c1", "One")
+    repository.post(*first)
+    repository.process()
+    before = repository.figures()
+    assert before == figures(first, MAY, {})
+    settings = repository.gateway.settings
+    with opened(settings, None) as work, (lease := work.lease()).held():
+        for day in days_with_index(work.builder.client, settings):
+            work.archiver(lease).archive(day)
+        assert days_with_index(work.builder.client, settings) == []
+    assert repository.process().restatements == ()
+    assert repository.figures() == before
+    late = [usage("03T10:00:00", guid="late"), usage("09T10:00:00", guid="late")]
+    repository.post(*late)
+    repository.process()
+    assert repository.figures() == figures([*first, *late], MAY, {})
+    repository.raw.close()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import uuid
@@ -312,7 +313,21 @@ def test_the_client_is_a_distribution_of_its_own(tmp_path: Path) -> None:
     assert run.stdout == f"{tmp_path}/site/metronome/client/tracker.py\n"
 
 
+def test_the_examples_of_the_document_run(server: Server) -> None:
+    page = (ROOT / "docs/tracker.md").read_text()
+    log, _, get, example = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    waited = "tracker.flush(30)\nimport time\n" + get.replace(
+        "shop.applications()", "\nwhile not shop.events(): time.sleep(0.1)\nshop.applications()"
+    )
+    program = (log + waited + example + "print(shop.events())").replace(', key="mt_live_…"', "")
+    port = server.bind.rpartition(":")[2]
+    program = program.replace("http://127.0.0.1:8000", server.url).replace('"port": 8000', f'"port": {port}')
+    run = subprocess.run([sys.executable, "-S", "-c", program], env=alone(), capture_output=True, text=True, timeout=60)
+    assert (run.stdout, run.stderr) == ("[{'name': 'purchase', 'count': 1}]\n", "")
+
+
 OPTIONS = [
+    pytest.param({"apps": "x"}, TypeError, "'apps' isn't an option", id="another slip"),
     pytest.param({"hots": "x"}, TypeError, "'hots' isn't an option", id="a slip of the pen"),
     pytest.param({"url": "metronome:8000"}, ValueError, "isn't the address of a gateway", id="no scheme"),
     pytest.param({"scheme": "ftp"}, ValueError, "isn't the address of a gateway", id="another scheme"),

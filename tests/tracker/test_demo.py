@@ -70,7 +70,7 @@ def test_the_command_fills_a_gateway_and_again_adds_nothing(server: Server) -> N
     assert (first.returncode, "They can be asked for now" in first.stdout) == (0, True), first.stderr
     total = int(re.match(r"\d+", first.stdout)[0])  # type: ignore[index]
     links = re.findall(r"^  (http\S+)$", first.stdout, re.M)
-    assert links == [f"{server.url}/{path}" for path in ("applications", f"application/{app}", "tock/%2Fmaps.json")]
+    assert links == [f"{server.url}/{path}" for path in ("", "applications", f"application/{app}", "tock/%2Fmaps.json")]
 
     again = server.command("demo", "--days", "2", "--app", app)
     assert again.returncode == 0, again.stderr

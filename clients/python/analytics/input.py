@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from analytics.options import of_gateway
 from metronome.client.retriever import DEFAULT_INDEX as ANALYTICS_INDEX_NAME
 from metronome.client.text import plain, printed, printed_properties
 from metronome.client.tracker import Tracker
@@ -31,7 +32,7 @@ class AnalyticsTracker:
     def __init__(self, application_name: str, options: Mapping[str, Any], index: str = ANALYTICS_INDEX_NAME) -> None:
         self.application_name = application_name
         self.index = index
-        self._tracker = Tracker(sync=True, path="/api/track", **options)
+        self._tracker = Tracker(sync=True, path="/api/track", **of_gateway(options))
 
     def track(self, event_name: str, time: str | None = None, distinct_id: Any = None, **props: Any) -> str:
         """Log an event, and give its text.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from analytics.options import of_gateway
 from metronome.client.retriever import DEFAULT_INDEX as ANALYTICS_INDEX_NAME
 from metronome.client.retriever import Counts, Retriever, TimeRange
 
@@ -20,7 +21,7 @@ class AnalyticsRetriever:
     def __init__(self, application_name: str, options: Mapping[str, Any], index: str = ANALYTICS_INDEX_NAME) -> None:
         self.application_name = application_name
         self.index = index
-        self._retriever = Retriever(application_name, index=index, **options)
+        self._retriever = Retriever(application_name, index=index, **of_gateway(options))
 
     def applications(self) -> Counts:
         """All applications of the index: `[{"name": "myapp", "count": 2}]`."""

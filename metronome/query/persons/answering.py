@@ -12,7 +12,7 @@ from metronome.query.answer import Answer
 from metronome.query.condition import Condition
 from metronome.query.door import Sources, answers
 from metronome.query.persons.questions import Evidence, FromParts, Members
-from metronome.query.persons.rules import asks_persons
+from metronome.query.persons.rules import Did, Ids, leaves_of, rules_of
 
 
 @answers(FromParts)
@@ -21,8 +21,8 @@ def _count(questions: Sequence[FromParts], sources: Sources, now: datetime) -> l
     from metronome.query.persons.scene import open_scene
 
     assert sources.days is not None
-    for question in questions:
-        _refuse_missing(question.period, question.where, sources)
+    for period in dict.fromkeys(_needed(question.period, question.where) for question in questions):
+        _refuse_missing(period, sources)
     # Read before the parts: what is acknowledged while they are brought up to date may be missed.
     watermark = sources.index.watermark(now)
     found: dict[int, Answer] = {}
@@ -51,7 +51,8 @@ def _answered(question: Any, sources: Sources, now: datetime) -> Any:
 
     assert sources.days is not None
     # First and last seen are of all times.
-    _refuse_missing(Period() if isinstance(question, Members) else question.period, question.where, sources)
+    period = Period() if isinstance(question, Members) else question.period
+    _refuse_missing(_needed(period, question.where), sources)
     watermark = sources.index.watermark(now)
     days = sources.days.beside(sources.archived)
     with days.turn() as budget:
@@ -60,8 +61,20 @@ def _answered(question: Any, sources: Sources, now: datetime) -> Any:
         return replace(answer(question, scene, now), watermark=watermark, events=budget.events)
 
 
-def _refuse_missing(period: Period, where: Condition, sources: Sources) -> None:
-    """Raises BadQuestion or DaysClosed where days that the answer needs have no part."""
-    # What is known of a person may have been said at any time.
-    needed = Period() if asks_persons(where) else period
-    sources.index.refuse_closed(needed)
+def _needed(period: Period, where: Condition) -> Period:
+    """The days that an answer needs, with those that tell who meets its rules."""
+    asked = [period]
+    for leaf in (leaf for one in rules_of(where) for leaf in leaves_of(one.rule)):
+        if not isinstance(leaf, Ids):
+            # A property may have been set at any time.
+            asked.append(leaf.period if isinstance(leaf, Did) else Period())
+    starts, ends = [one.start for one in asked], [one.end for one in asked]
+    return Period(
+        None if None in starts else min(start for start in starts if start is not None),
+        None if None in ends else max(end for end in ends if end is not None),
+    )
+
+
+def _refuse_missing(period: Period, sources: Sources) -> None:
+    """Raises BadQuestion or DaysClosed where some of these days have no part."""
+    sources.index.refuse_closed(period)

@@ -5,7 +5,7 @@ rows of a batch -> which of them each question counts -> their groups -> its mea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -29,6 +29,9 @@ from metronome.query.persons.questions import FromParts
 from metronome.query.persons.rules import rules_of
 from metronome.query.persons.scene import Scene
 from metronome.query.question import Count, Grouping, Unique, Values
+
+#: About what a name or a key takes, with its number.
+_NAME_BYTES = 100
 
 #: What the end of a question needs beside what it has gathered.
 _SORTING = 2.5
@@ -84,7 +87,10 @@ class _Pass:
         numbers = {name: _numbers(rows, one) for name, one in self._numbers.items()}
         chosen = {where: np.flatnonzero(holds) for where, holds in met.items()}
         pairs = {(where, by): groups.of(rows, chosen[where], values) for (where, by), groups in self._groups.items()}
-        held = 0
+        # Names of persons, values and groups stay to the end.
+        named: list[Sized] = [*self._groups.values(), *(known.numbers for known in self._fields.values())]
+        named += [self._persons.names] if self._persons else []
+        held = _NAME_BYTES * sum(map(len, named))
         for question, running in self._running.items():
             of = self._of(question, person, values, numbers)
             running.taking.take(pairs[question.where, question.by], of)
