@@ -1,4 +1,4 @@
-"""`python -m bench [intake] [ingest] [single] [tock] [streams] [parts] [archive] [counter] [journeys] [abuse]`: all but abuse.
+"""`python -m bench [intake] [ingest] [single] [tock] [streams] [parts] [archive] [counter] [journeys] [abuse]`.
 
 A table on standard output, JSON in bench/results/.
 """
