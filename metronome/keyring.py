@@ -21,6 +21,7 @@ from metronome.keys import Key, Keys, digest_of, from_record, split
 from metronome.logs import Sparing
 from metronome.periods import read_time
 from metronome.settings import Settings
+from metronome.store import indices
 from metronome.store.names import record_index
 from metronome.store.records import Mirror, Record, Records, read_copy
 from metronome.video import sample
@@ -47,6 +48,8 @@ class Keyring:
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        self._client = client
+        self._settings = settings
         self._records = Records(client, settings, "keys")
         self._mirror = Mirror(self._records, settings.home / "keys.json")
         self._clock = clock
@@ -81,6 +84,11 @@ class Keyring:
         key = _valid(self._keys, token, now, known=self.known)
         self._used[key.id] = now
         return key
+
+    def prepare(self) -> None:
+        """Before the first key is made: put the templates, without which its index would have other fields."""
+        if self._records.marker(timeout_s=2) is None:
+            indices.install(self._client, self._settings)
 
     def refresh(self) -> None:
         """Look for changes once; raises what Records raises."""

@@ -30,11 +30,11 @@ from metronome.store.records import Record, Records
 #: Each scope with the scopes that it grants. A higher scope includes the lower ones. `video` is for players: it joins
 #: their sockets, as `write` does too, and does nothing else.
 GRANTS: dict[str, frozenset[str]] = {
-    "video": frozenset({"video"}),
     "write": frozenset({"write"}),
     "read": frozenset({"read"}),
     "edit": frozenset({"edit", "read", "write"}),
     "admin": frozenset({"admin", "edit", "read", "write"}),
+    "video": frozenset({"video"}),
 }
 
 ALL = GRANTS["admin"]

@@ -41,7 +41,11 @@ def test_every_route_is_in_the_description_and_in_the_documents(gateway: Gateway
     described = set(reference.description()["paths"])
     # One rule answers for the kinds of questions that there aren't.
     others = ("/try", "/openapi.json", "/query/<")
-    own = {re.sub("<item:item>|<id>", "{id}", rule) for rule in served if not rule.startswith(others)}
+    own = {
+        re.sub("<playerkey:key>", "{key}", re.sub("<item:item>|<id>", "{id}", rule))
+        for rule in served
+        if not rule.startswith(others)
+    }
     own.discard("/")
     assert own == {path.removesuffix(".json") if "{id}" in path else path for path in described}
     assert reference.routes() in (ROOT / "docs/http.md").read_text()

@@ -313,9 +313,13 @@ def test_what_a_question_is_refused_for_is_said_in_the_one_body(
 
 
 def routes(gateway: Gateway) -> list[tuple[str, set[str]]]:
-    """All but those of `/v1`, whose errors are plain text (tests/dialects/test_openmetrics.py)."""
+    """All but those below `/v1` and `/api/v1`, whose errors have forms of their own.
+
+    Those are in tests/dialects/test_openmetrics.py and tests/video/test_video_api.py.
+    """
     rules = gateway.app.url_map.iter_rules()
-    return sorted((rule.rule, set(rule.methods or ())) for rule in rules if not rule.rule.startswith("/v1/"))
+    own = ("/v1/", "/api/v1/")
+    return sorted((rule.rule, set(rule.methods or ())) for rule in rules if not rule.rule.startswith(own))
 
 
 def test_a_wrong_method_is_405_at_every_route_and_names_the_right_ones(gateway: Gateway) -> None:

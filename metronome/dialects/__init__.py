@@ -15,6 +15,7 @@ from flask import Blueprint
 from werkzeug.routing import BaseConverter
 
 from metronome.intake import Intake
+from metronome.keyring import Keyring
 from metronome.metrics import Metrics
 from metronome.people import People
 from metronome.query import Ask
@@ -26,7 +27,7 @@ Paths = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Doors:
-    """The arguments of a dialect: the doors in and out, who is whom, and the parts of the installation it may use."""
+    """The arguments of a dialect: the doors in and out, who is whom, the keys, and what else it may use."""
 
     intake: Intake
     ask: Ask
@@ -34,6 +35,7 @@ class Doors:
     metrics: Metrics
     clock: Callable[[], datetime]
     people: People
+    keyring: Keyring
 
 
 @dataclass(frozen=True)

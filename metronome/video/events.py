@@ -20,6 +20,10 @@ from metronome.video.stretches import Seen, Stretch, Watched
 
 PLAY, WATCH, PROGRESS = "video.play", "video.watch", "video.progress"
 
+#: What our own player script says of quality: that somebody wants to play, `seconds` until the first frame, and
+#: `seconds` of a stall.
+PLAY_REQUEST, STARTED, REBUFFERED = "video.play_request", "video.startup", "video.rebuffering_end"
+
 #: Longest name of an event that a player sends, in characters.
 _MAX_NAME = 64
 
@@ -65,12 +69,13 @@ def watched(about: About, found: Iterable[Watched], duration: float | None, seen
             "stretch.from": one.stretch.start,
             "stretch.to": one.to,
             "stretch.elapsed": one.elapsed,
+            **seen.count(one),
         }
         if duration is not None:
             of_stretch["stretch.duration"] = duration
         event = happened(about, "watch", start, position=one.to, duration=duration, insert_id=name)
         facts.append(Fact(event, {**about.facts, **of_stretch}))
-        for threshold, at_ms in seen.add(one, duration):
+        for threshold, at_ms in seen.cross(one, duration):
             crossing = f"{about.facts['stretch.session']}-c{threshold * 100:.0f}"
             event = happened(about, "progress", at_ms, coverage=threshold, duration=duration, insert_id=crossing)
             facts.append(Fact(event, {}))

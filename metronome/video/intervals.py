@@ -22,7 +22,8 @@ _MONTHS = {"month": 1, "mon": 1, "year": 12}
 
 _PART = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s*([a-z]+)|(\d{1,6}):(\d\d)(?::(\d\d(?:\.\d{1,6})?))?", re.ASCII)
 
-_MONDAY_MS = int(datetime(2000, 1, 3, tzinfo=UTC).timestamp() * 1000)
+#: Start of a bucket of any width below a month.
+ANCHOR_MS = int(datetime(2000, 1, 3, tzinfo=UTC).timestamp() * 1000)
 
 #: The calendar's first and last moment in ms. Times outside of it are taken as these.
 _FIRST_MS, _LAST_MS = -62_135_596_800_000, 253_402_300_799_999
@@ -54,7 +55,7 @@ class Interval:
         """The start of the bucket that holds this moment, both as Unix time in ms."""
         ms = min(max(ms, _FIRST_MS), _LAST_MS)
         if not self.months:
-            return ms - (ms - _MONDAY_MS) % self.ms
+            return ms - (ms - ANCHOR_MS) % self.ms
         moment = datetime.fromtimestamp(ms / 1000, UTC)
         months = (moment.year - 2000) * 12 + moment.month - 1
         year, month = divmod(24_000 + months - months % self.months, 12)

@@ -107,14 +107,64 @@ class Playing:
         return found
 
 
+class Parts(list[tuple[float, float]]):
+    """Parts of a line, half-open, sorted and apart from each other."""
+
+    @property
+    def length(self) -> float:
+        return round(math.fsum(end - start for start, end in self), DIGITS)
+
+    def add(self, start: float, end: float) -> list[tuple[float, float]]:
+        """Add a part; gives what of it is new."""
+        fresh, kept, at = [], [], start
+        low, high = start, end
+        for part in self:
+            if part[1] < start or part[0] > end:
+                kept.append(part)
+                continue
+            if part[0] > at:
+                fresh.append((at, part[0]))
+            at = max(at, part[1])
+            low, high = min(low, part[0]), max(high, part[1])
+        if at < end:
+            fresh.append((at, end))
+        insort(kept, (low, high))
+        self[:] = kept
+        return fresh
+
+
+def seconds_of(start: float, to: float) -> tuple[int, int]:
+    """The whole seconds of a stretch, half-open: from its start, halves rounded up, to that of its end."""
+    return math.floor(start + 0.5), math.floor(to) + 1
+
+
 @dataclass
 class Seen:
-    """The parts of a video that a session has seen: sorted, apart from each other."""
+    """What a session has seen of its video.
 
-    parts: list[tuple[float, float]] = field(default_factory=list)
+    `order` counts the stretches that were closed; None once some part was forgotten.
+    """
 
-    def add(self, watched: Watched, duration: float | None) -> list[tuple[float, int]]:
-        """Add a stretch; gives the thresholds that it crosses, each with its time in ms.
+    parts: Parts = field(default_factory=Parts)
+    seconds: Parts = field(default_factory=Parts)
+    order: int | None = 0
+
+    def count(self, watched: Watched) -> dict[str, int]:
+        """The stretch's place among those of the session, and how many whole seconds of it weren't watched before.
+
+        The seconds of all stretches up to a place add up to the distinct seconds of the session.
+        """
+        if self.order is None:
+            return {}
+        found = {"stretch.order": self.order, "stretch.fresh": 0}
+        first, last = seconds_of(watched.stretch.start, watched.to)
+        if first < last:
+            found["stretch.fresh"] = int(math.fsum(high - low for low, high in self.seconds.add(first, last)))
+        self.order = self.order + 1 if len(self.seconds) <= MAX_SEEN else None
+        return found
+
+    def cross(self, watched: Watched, duration: float | None) -> list[tuple[float, int]]:
+        """Add a stretch; gives the thresholds of coverage that it crosses, each with its time in ms.
 
         The time is that at which playing from the stretch's start at speed 1 reached the threshold, so that it is the
         same however the stretch was closed.
@@ -122,45 +172,20 @@ class Seen:
         start, end = max(0.0, watched.stretch.start), min(watched.to, duration or math.inf)
         if end <= start or len(self.parts) > MAX_SEEN:
             return []
-        covered = self.length
-        fresh = self._unseen(start, end)
-        self._merge(start, end)
+        covered = self.parts.length
+        fresh = self.parts.add(start, end)
         if not duration:
             return []
-        crossed = [q for q in THRESHOLDS if covered < q * duration <= self.length]
-        return [(q, self._time(watched, fresh, q * duration - covered)) for q in crossed]
+        crossed = [q for q in THRESHOLDS if covered < q * duration <= self.parts.length]
+        return [(q, _time(watched, fresh, q * duration - covered)) for q in crossed]
 
-    @property
-    def length(self) -> float:
-        return round(math.fsum(end - start for start, end in self.parts), DIGITS)
 
-    def _unseen(self, start: float, end: float) -> list[tuple[float, float]]:
-        found = []
-        for low, high in self.parts:
-            if low >= end:
-                break
-            if high > start:
-                if low > start:
-                    found.append((start, low))
-                start = high
-        return [*found, (start, end)] if start < end else found
-
-    def _merge(self, start: float, end: float) -> None:
-        kept = []
-        for low, high in self.parts:
-            if high < start or low > end:
-                kept.append((low, high))
-            else:
-                start, end = min(start, low), max(end, high)
-        insort(kept, (start, end))
-        self.parts = kept
-
-    @staticmethod
-    def _time(watched: Watched, fresh: list[tuple[float, float]], needed: float) -> int:
-        position = watched.stretch.start
-        for low, high in fresh:
-            position = low + min(needed, high - low)
-            needed -= high - low
-            if needed <= 0:
-                break
-        return watched.stretch.start_ms + int((position - watched.stretch.start) * 1000)
+def _time(watched: Watched, fresh: list[tuple[float, float]], needed: float) -> int:
+    """When so much of what is new had been played."""
+    position = watched.stretch.start
+    for low, high in fresh:
+        position = low + min(needed, high - low)
+        needed -= high - low
+        if needed <= 0:
+            break
+    return watched.stretch.start_ms + int((position - watched.stretch.start) * 1000)

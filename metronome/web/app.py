@@ -14,7 +14,7 @@ from flask import Flask, Response, g, request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 
-from metronome.dialects import Dialect, Doors, openmetrics, people, query, tick
+from metronome.dialects import Dialect, Doors, openmetrics, people, query, tick, video
 from metronome.errors import BadPayload, MetronomeError, SetupError, error_body
 from metronome.intake import Intake
 from metronome.keyring import Keyring
@@ -32,7 +32,7 @@ from metronome.wire.request import error_answer, json_answer
 log = logging.getLogger("metronome.web")
 
 #: Every front door. To add one, write its room and name its description here.
-DIALECTS: tuple[Dialect, ...] = (tick.DIALECT, query.DIALECT, openmetrics.DIALECT, people.DIALECT)
+DIALECTS: tuple[Dialect, ...] = (tick.DIALECT, query.DIALECT, openmetrics.DIALECT, people.DIALECT, video.DIALECT)
 
 
 @dataclass
@@ -63,7 +63,8 @@ def create_app(
     people = app.extensions["people"] = People(settings, opened.client)
     ask = _for_keys(open_door(opened.client, settings, clock, resolver=people))
     intake = Intake(settings, opened.spool, metrics, folder=settings.spool_dir, clock=clock)
-    doors = Doors(intake, ask, settings, metrics, clock, people)
+    keyring = app.extensions["keyring"] = Keyring(settings, opened.client)
+    doors = Doors(intake, ask, settings, metrics, clock, people, keyring)
     _answer_errors(app)
     _count_requests(app, metrics)
     hosts.guard(app, settings)
@@ -74,8 +75,7 @@ def create_app(
     for blueprint in (*rooms, limits.blueprint(settings), scripts.blueprint()):
         app.register_blueprint(blueprint)
     _check_scopes(app)
-    app.extensions["keyring"] = Keyring(settings, opened.client)
-    guard(app, settings, app.extensions["keyring"])
+    guard(app, settings, keyring)
     chapters = [Chapter(dialect.name, dialect.meaning, dialect.paths()) for dialect in DIALECTS]
     app.extensions["openapi"] = openapi.describe(app, [*chapters, health.CHAPTER, limits.CHAPTER, scripts.CHAPTER])
     return app

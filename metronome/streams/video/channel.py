@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from metronome.streams.video.room import Ended, Room, Sender, now_ms, row_of
-from metronome.video.events import Fact, happened, played, stretch_id, watched
+from metronome.video.events import PLAY_REQUEST, REBUFFERED, STARTED, Fact, happened, played, stretch_id, watched
 from metronome.video.identity import About
 from metronome.video.stretches import Playing, Seen, Watched, duration_of, position_of
 
 #: A player's clock further ahead than this can't be meant (semantics, section 1).
 _MAX_AHEAD_MS = 3_600_000
+
+#: Events that the figures of a video read as well, so that they need to say of which video they are.
+_OF_QUALITY = (PLAY_REQUEST, STARTED, REBUFFERED)
 
 #: What an event is made of; other properties are kept beside it.
 _KNOWN = frozenset(("name", "from", "to", "duration", "timestamp"))
@@ -47,7 +50,9 @@ class Channel:
         elif name == "pause":
             await self._pause(payload, at_ms)
         else:
-            await self._room.store([Fact(self._event(name, at_ms, payload), {})], self._sender)
+            event = self._event(name, at_ms, payload)
+            facts = self._about.facts if event["event"] in _OF_QUALITY else {}
+            await self._room.store([Fact(event, facts)], self._sender)
 
     async def close(self, name: str, alive_ms: int) -> None:
         """The player has left, or was heard for the last time at this moment."""

@@ -24,7 +24,7 @@ from metronome.streams.video.journal import Journal, Left
 from metronome.video.device import Device, classify
 from metronome.video.events import Fact, happened, played, watched
 from metronome.video.identity import About
-from metronome.video.stretches import Seen, Stretch, closed_at
+from metronome.video.stretches import Parts, Seen, Stretch, closed_at
 
 if TYPE_CHECKING:
     from metronome.streams.video.connection import Connection
@@ -188,7 +188,8 @@ def _end_of(left: Left) -> Ended:
     """The events of a stretch whose process died, the play among them, since its own event may have been lost."""
     row = orjson.loads(left.row)
     about, stretch, duration = About(*row["about"]), Stretch(*row["stretch"]), row["duration"]
-    seen = Seen([(low, high) for low, high in row["seen"]])
+    # How many stretches were closed meanwhile isn't known.
+    seen = Seen(Parts((low, high) for low, high in row["seen"]), order=None)
     end = happened(
         about, "disconnect", left.until_ms, insert_id=f"{about.facts['stretch.session']}-end", duration=duration
     )
