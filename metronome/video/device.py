@@ -26,6 +26,10 @@ _PLATFORM = {
     **{name: name.lower() for name in ("Windows", "Mac", "Linux", "iOS", "Android")},
     "GNU/Linux": "linux",
 }
+#: A device of unknown type that runs one of these is a desktop, as in Matomo's own detector. The port doesn't say it of
+#: Chrome on Linux.
+_DESKTOPS = frozenset(("Windows", "Mac", "GNU/Linux", "Linux", "Chrome OS"))
+
 _DEVICE = {"smartphone": "mobile", "tablet": "tablet", "desktop": "desktop"}
 
 #: Longer agents are cut. No browser sends one, and classifying costs time per character.
@@ -42,7 +46,8 @@ class Device:
 
 def classify(agent: str) -> Device:
     """What an agent says. An empty one is no bot. The first call takes seconds, later ones milliseconds."""
-    agent = agent.strip()[:MAX_AGENT]
+    # The patterns are matched in UTF-8, which can't hold half of a surrogate pair.
+    agent = agent.strip()[:MAX_AGENT].encode("utf-8", "replace").decode()
     if not agent:
         return Device()
     from device_detector import DeviceDetector
@@ -50,9 +55,10 @@ def classify(agent: str) -> Device:
     found: Any = DeviceDetector(agent).parse()
     family = str(((found.all_details or {}).get("os") or {}).get("family", "")) or str(found.os_name())
     kind = found.device_type()
+    kind = str(getattr(kind, "value", kind)) or ("desktop" if family in _DESKTOPS else "")
     return Device(
         _BROWSER.get(str(found.client_name()), "other"),
         _PLATFORM.get(family, "other"),
-        _DEVICE.get(str(getattr(kind, "value", kind)), "other"),
+        _DEVICE.get(kind, "other"),
         bool(found.is_bot()),
     )

@@ -28,6 +28,9 @@ MAX_OPEN = 100
 #: Separate parts of a video that are remembered as seen. Further parts count as watched, and cross no threshold.
 MAX_SEEN = 500
 
+#: No video is as long, in seconds. Neither infinity nor NaN lies within.
+MAX_POSITION = 1e13
+
 _NUMBER = re.compile(r"[+-]?\d{1,15}(\.\d{0,20})?([eE][+-]?\d{1,2})?")
 
 
@@ -35,7 +38,7 @@ def position_of(given: Any) -> float | None:
     """A position as players send it, a number or its text; None if it isn't a finite number."""
     if isinstance(given, str):
         given = float(given) if _NUMBER.fullmatch(given.strip()) else None
-    if isinstance(given, bool) or not isinstance(given, int | float) or not math.isfinite(given):
+    if isinstance(given, bool) or not isinstance(given, int | float) or not -MAX_POSITION <= given <= MAX_POSITION:
         return None
     return float(given)
 
