@@ -8,6 +8,7 @@ import click
 
 from metronome import __version__
 from metronome.cli.ask import load, tick, tock
+from metronome.cli.demo import demo
 from metronome.cli.keys import keys
 from metronome.cli.parts import parts
 from metronome.cli.quarantine import quarantine
@@ -31,6 +32,7 @@ COMMANDS: tuple[click.Command, ...] = (
     load,
     parts,
     doctor,
+    demo,
 )
 
 

@@ -24,7 +24,7 @@ from metronome.people import People
 from metronome.query import Ask, of_app, open_door
 from metronome.settings import Settings
 from metronome.spool.spool import Spool
-from metronome.web import front, health, hosts, limits, openapi, scripts
+from metronome.web import example, front, health, hosts, limits, openapi, scripts
 from metronome.web.openapi import Chapter
 from metronome.wire.access import bound_app, guard
 from metronome.wire.request import error_answer, json_answer
@@ -71,13 +71,16 @@ def create_app(
     for dialect in DIALECTS:
         app.url_map.converters.update(dialect.converters)
         app.register_blueprint(dialect.blueprint(doors))
-    rooms = (health.blueprint(settings, opened.spool, opened.client, metrics), front.blueprint(), *openapi.blueprints())
-    for blueprint in (*rooms, limits.blueprint(settings), scripts.blueprint()):
+    rooms = (health.blueprint(settings, opened.spool, opened.client, metrics), example.blueprint(settings))
+    others = (front.blueprint(), *openapi.blueprints(), limits.blueprint(settings), scripts.blueprint())
+    for blueprint in (*rooms, *others):
         app.register_blueprint(blueprint)
     _check_scopes(app)
     guard(app, settings, keyring)
     chapters = [Chapter(dialect.name, dialect.meaning, dialect.paths()) for dialect in DIALECTS]
-    app.extensions["openapi"] = openapi.describe(app, [*chapters, health.CHAPTER, limits.CHAPTER, scripts.CHAPTER])
+    app.extensions["openapi"] = openapi.describe(
+        app, [*chapters, health.CHAPTER, limits.CHAPTER, scripts.CHAPTER, example.CHAPTER]
+    )
     return app
 
 

@@ -1,13 +1,15 @@
-"""The client for pages: `/apis/javascript.js`, and `/apis/javascript/client.js`, a later name of the same.
+"""The clients for pages: `/apis/javascript.js`, its later name
+`/apis/javascript/client.js`, and `/apis/video.js`.
 
-`apis/client.js` is built from clients/javascript/ and kept with the package, so that a gateway serves the client of
-its own version.
+`apis/` holds what is built from clients/javascript/. It is kept with the package, so that a gateway serves the clients
+of its own version.
 """
 
 from __future__ import annotations
 
 import gzip
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 from flask import Blueprint, Response, request
@@ -16,6 +18,9 @@ from metronome.web.openapi import Chapter, plain
 from metronome.wire.access import needs
 
 PATHS = ("/apis/javascript.js", "/apis/javascript/client.js")
+
+#: Path to the file of `apis/`.
+FILES = {**dict.fromkeys(PATHS, "client.js"), "/apis/video.js": "video.js"}
 
 _TYPE = "text/javascript"
 
@@ -32,14 +37,24 @@ _HEADERS = {
 CHAPTER = Chapter(
     "clients",
     "The clients that the gateway serves.",
-    {path: {"get": plain("The JavaScript client for pages", "A classic script", _TYPE)} for path in PATHS},
+    {
+        **{path: {"get": plain("The JavaScript client for pages", "A classic script", _TYPE)} for path in PATHS},
+        "/apis/video.js": {"get": plain("The client for videos on pages", "A classic script", _TYPE)},
+    },
 )
 
 
 def blueprint() -> Blueprint:
-    """The two routes. The file is read once, and packed once."""
+    """The routes. Each file is read once, and packed once."""
     routes = Blueprint("scripts", __name__)
-    script = (Path(__file__).parent / "apis" / "client.js").read_bytes()
+    views = {name: _view(name) for name in FILES.values()}
+    for path, name in FILES.items():
+        routes.add_url_rule(path, name.partition(".")[0], views[name])
+    return routes
+
+
+def _view(name: str) -> Callable[[], Response]:
+    script = (Path(__file__).parent / "apis" / name).read_bytes()
     packed = gzip.compress(script, mtime=0)
     etag = hashlib.blake2b(script, digest_size=12).hexdigest()
 
@@ -54,6 +69,4 @@ def blueprint() -> Blueprint:
         response.make_conditional(request)
         return response
 
-    for path in PATHS:
-        routes.add_url_rule(path, view_func=client)
-    return routes
+    return client

@@ -193,6 +193,34 @@ def test_the_unmodified_client_plays_pauses_seeks_ends_leaves_and_reloads(
     assert (source["path"], source["host"], source["views"]) == ("http://127.0.0.1/page", "127.0.0.1", 2)
 
 
+@needs_chromium
+def test_the_example_page_is_watched_and_shows_its_figures(gateway: Gateway) -> None:
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs PyPI's playwright, which isn't installed")
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(user_agent=AGENT)
+        problems: list[str] = []
+        page.on("console", lambda said: problems.append(said.text) if said.type == "error" else None)
+        page.goto(f"{gateway.url}/videos/")
+        clock = "document.querySelector('[data-video=clock] video')"
+        page.evaluate(f"{clock}.play()")
+        # The page's policy forbids what Playwright's own waiting needs.
+        wait_for(lambda: page.evaluate(f"{clock}.currentTime > 1.2"), "the video to play")
+        page.evaluate(f"{clock}.pause()")
+        position = page.evaluate(f"{clock}.currentTime")
+        wait_for(lambda: counted(gateway, id="clock"), "the stretch")
+        figures = "document.querySelector('[data-video=clock] .figures').textContent"
+        wait_for(lambda: page.evaluate(figures).startswith("1 views"), "the figures to follow")
+        assert page.evaluate("document.querySelectorAll('[data-video=clock] .parts i').length") == 25
+        browser.close()
+    assert problems == []
+    assert_near(counted(gateway, id="clock"), [(0, position)])
+    said = {row["event"] for row in gateway.documents("play_request", "startup") if row["id"] == "clock"}
+    assert said == {"video.play_request", "video.startup"}
+    summary = ask(gateway, "video/summary", identifier="clock")["summary"]
+    assert summary["plays"] == 1 and summary["quality"]["startup_s"] > 0 and summary["duration_s"] == 12.5
+
+
 @needs_modules
 def test_phoenix_joins_leaves_and_joins_again(gateway: Gateway) -> None:
     run = subprocess.run(
