@@ -1,4 +1,4 @@
-"""`python -m bench [intake] [ingest] [single] [tock] [streams] [parts] [abuse]`: all but the last by default.
+"""`python -m bench [intake] [ingest] [single] [tock] [streams] [video] [parts] [abuse]`: all but the last by default.
 
 A table on standard output, JSON in bench/results/.
 """
@@ -12,13 +12,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import abuse, host, ingest, intake, journeys, parts, single, streams, tock
+from bench import abuse, host, ingest, intake, journeys, parts, single, streams, tock, video
 from metronome import __version__, process
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("which", nargs="*", default=[], help="intake, ingest, single, tock, streams, parts, abuse")
+    parser.add_argument(
+        "which", nargs="*", default=[], help="intake, ingest, single, tock, streams, video, parts, abuse"
+    )
     parser.add_argument("--events", type=int, default=300_000, help="events of a run of ingest")
     parser.add_argument("--runs", type=int, default=5, help="runs of ingest and single, after a warm-up")
     parser.add_argument(
@@ -29,7 +31,7 @@ def main() -> None:
     parser.add_argument("--journeys-events", type=int, default=1_000_000, help="events of funnels and retention")
     parser.add_argument("--heap", default="2g", help="heap of Elasticsearch")
     wanted = parser.parse_args()
-    which = wanted.which or ["intake", "ingest", "single", "tock", "streams", "parts", "journeys"]
+    which = wanted.which or ["intake", "ingest", "single", "tock", "streams", "video", "parts", "journeys"]
     report: dict[str, Any] = {"version": __version__, "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "host": host.facts()}
     if "intake" in which:
         process.after_start()  # as in a worker: the garbage collector stays out of the way
@@ -46,6 +48,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench") as folder:
         if "streams" in which:
             report["streams"] = streams.bench(Path(folder), runs=wanted.runs, beside=wanted.beside)
+        if "video" in which:
+            report["video"] = video.bench(Path(folder), runs=min(wanted.runs, 3))
         if {"ingest", "single", "tock", "parts"} & set(which):
             _with_elasticsearch(report, which, wanted, Path(folder))
     results = Path(__file__).parent / "results"
@@ -104,6 +108,14 @@ def table(report: dict[str, Any]) -> str:
             )
     if found := report.get("streams"):
         rows += _of_streams(found)
+    if found := report.get("video"):
+        idle = f"{found['idle']:,} idle players"
+        p99 = f"p99 {found['tick_p99_beside_ms']} ms"
+        rows += [
+            ("messages of players on disk, a second of a core", f"{found['durable_messages_per_core_s']:,}", "", ""),
+            ("memory of an idle player", f"{found['idle_socket_bytes']:,} bytes", "", ""),
+            (f"single posts, beside {idle}", p99, f"without them: {found['tick_p99_ms']} ms", str(found["p99_ratio"])),
+        ]
     if found := report.get("parts"):
         rows += [
             (

@@ -218,7 +218,7 @@ def test_the_example_page_is_watched_and_shows_its_figures(gateway: Gateway) -> 
     said = {row["event"] for row in gateway.documents("play_request", "startup") if row["id"] == "clock"}
     assert said == {"video.play_request", "video.startup"}
     summary = ask(gateway, "video/summary", identifier="clock")["summary"]
-    assert summary["plays"] == 1 and summary["quality"]["startup_s"] > 0 and summary["duration_s"] == 12.5
+    assert summary["plays"] == 1 and 0 <= summary["quality"]["startup_s"] < 20 and summary["duration_s"] == 12.5
 
 
 @needs_modules
