@@ -2,6 +2,7 @@
 #
 #   make            lint and test
 #   make run        start everything: Elasticsearch, drain, HTTP (Ctrl-C stops it)
+#   make demo       fill what runs with a lively site's month, to have something to look at
 #   make test       the whole suite on a real Elasticsearch; METRONOME_NODE_VERSION=9.2.0 make test for another version
 #   make bench      measure against what you would use instead
 #   make lint       ruff, mypy, import contracts, generated documents
@@ -18,11 +19,14 @@ LOCK := $(BIN)/uv pip compile -q setup.cfg requirements/build.in --universal --p
 	--no-emit-index-url --no-header
 WITH_COG := README.md docs/*.md
 
-.PHONY: check run test bench lint format docs client lock image clean
+.PHONY: check run demo test bench lint format docs client lock image clean
 check: lint test
 
 run: .venv/embedded
 	@$(BIN)/metronome up
+
+demo: .venv/embedded
+	@$(BIN)/metronome demo
 
 test: .venv/dev
 	$(BIN)/pytest
@@ -44,6 +48,7 @@ format: .venv/dev
 docs: .venv/dev
 	$(BIN)/cog -r -I . $(WITH_COG)
 	$(BIN)/metronome mappings mappings
+	$(BIN)/metronome kibana export docker/kibana/metronome.ndjson
 
 client:
 	cd clients/javascript && npm ci && npm run build && npm test && npm run types

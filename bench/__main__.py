@@ -1,6 +1,6 @@
-"""`python -m bench [intake] [ingest] [single] [tock] [streams] [video] [parts] [abuse]`: all but the last by default.
+"""`python -m bench [intake] [ingest] [single] [tock] [streams] [video] [parts] [journeys] [counter] [abuse]`.
 
-A table on standard output, JSON in bench/results/.
+All but the last by default. A table on standard output, JSON in bench/results/.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import abuse, host, ingest, intake, journeys, parts, single, streams, tock, video
+from bench import abuse, host, ingest, intake, journeys, parts, single, streams, sushi, tock, video
 from metronome import __version__, process
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument(
-        "which", nargs="*", default=[], help="intake, ingest, single, tock, streams, video, parts, abuse"
+        "which", nargs="*", default=[], help="intake, ingest, single, tock, streams, video, parts, counter, abuse"
     )
     parser.add_argument("--events", type=int, default=300_000, help="events of a run of ingest")
     parser.add_argument("--runs", type=int, default=5, help="runs of ingest and single, after a warm-up")
@@ -29,9 +29,10 @@ def main() -> None:
     parser.add_argument("--tock-events", type=int, default=1_000_000)
     parser.add_argument("--parts-events", type=int, default=300_000, help="events of the day of parts")
     parser.add_argument("--journeys-events", type=int, default=1_000_000, help="events of funnels and retention")
+    parser.add_argument("--titles", type=int, default=100_000, help="titles of the COUNTER report")
     parser.add_argument("--heap", default="2g", help="heap of Elasticsearch")
     wanted = parser.parse_args()
-    which = wanted.which or ["intake", "ingest", "single", "tock", "streams", "video", "parts", "journeys"]
+    which = wanted.which or ["intake", "ingest", "single", "tock", "streams", "video", "parts", "journeys", "counter"]
     report: dict[str, Any] = {"version": __version__, "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "host": host.facts()}
     if "intake" in which:
         process.after_start()  # as in a worker: the garbage collector stays out of the way
@@ -50,7 +51,7 @@ def main() -> None:
             report["streams"] = streams.bench(Path(folder), runs=wanted.runs, beside=wanted.beside)
         if "video" in which:
             report["video"] = video.bench(Path(folder), runs=min(wanted.runs, 3))
-        if {"ingest", "single", "tock", "parts"} & set(which):
+        if {"ingest", "single", "tock", "parts", "counter"} & set(which):
             _with_elasticsearch(report, which, wanted, Path(folder))
     results = Path(__file__).parent / "results"
     results.mkdir(exist_ok=True)
@@ -70,6 +71,8 @@ def _with_elasticsearch(report: dict[str, Any], which: list[str], wanted: argpar
             report["tock"] = tock.bench(running, events=wanted.tock_events, questions=1000)
         if "parts" in which:
             report["parts"] = parts.bench(running, events=wanted.parts_events, runs=min(wanted.runs, 3))
+        if "counter" in which:
+            report["sushi"] = sushi.bench(running, titles=wanted.titles, runs=min(wanted.runs, 3))
 
 
 def table(report: dict[str, Any]) -> str:
@@ -131,6 +134,12 @@ def table(report: dict[str, Any]) -> str:
                 f"{found['of_ndjson_gz']:.2f}; {found['of_store']:.2f}",
             ),
             ("memory of a build", f"{found['memory_mb']} MB", "", ""),
+        ]
+    if found := report.get("sushi"):
+        asked = f"Title Report of {found['titles']:,} titles × {found['months']} months"
+        rows += [
+            (asked, f"JSON {found['json_s']} s, TSV {found['tsv_s']} s", "", ""),
+            ("memory of that", f"{found['memory_mb']} MB", "", ""),
         ]
     if found := report.get("journeys"):
         rows += [(f"{pair}, {found['events']:,} events", "", "", str(ratio)) for pair, ratio in found["ratios"].items()]

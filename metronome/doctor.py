@@ -18,7 +18,7 @@ from metronome.keyring import Keyring
 from metronome.node.node import running
 from metronome.settings import Settings
 from metronome.spool.quarantine import quarantined
-from metronome.spool.status import backlog, drain_status, held
+from metronome.spool.status import backlog, drain_status, held, listen_runs
 from metronome.store import indices, names
 from metronome.store.client import check, connect, health, our_errors
 from metronome.store.role import role
@@ -48,6 +48,8 @@ def examine() -> Iterator[Finding]:
     yield _home(settings)
     yield from _elasticsearch(settings)
     yield _drain(settings)
+    if settings.listens:
+        yield _listen(settings)
     yield _spool(settings)
     yield _quarantine(settings)
     url = url_of(settings.bind)
@@ -129,8 +131,12 @@ def _role(client: Elasticsearch, settings: Settings) -> Iterator[Finding]:
 def _template(client: Elasticsearch, settings: Settings) -> Finding:
     try:
         outdated = indices.outdated(client, settings)
+        rivals = indices.rivals(client, settings)
     except MetronomeError as error:
         return Finding("template", False, str(error))
+    if rivals:
+        text = f"{'; '.join(map(str, rivals))}, so new indices get its mapping; lower its priority, or delete it"
+        return Finding("template", False, text)
     if not outdated:
         return Finding("template", True, f"{', '.join(indices.templates(settings))}: installed")
     return Finding(
@@ -162,6 +168,13 @@ def _drain(settings: Settings) -> Finding:
     if status["trouble"]:
         return Finding("drain", False, f"running, but Elasticsearch takes nothing: {status['trouble']}")
     return Finding("drain", True, f"running, process {status['pid']}")
+
+
+def _listen(settings: Settings) -> Finding:
+    ports = ", ".join(filter(None, (settings.forward_bind, settings.lines_bind, settings.lines_udp_bind)))
+    if listen_runs(settings.spool_dir):
+        return Finding("listen", True, f"running, at {ports}")
+    return Finding("listen", False, f"nothing listens at {ports}; start `metronome up` or `metronome listen`")
 
 
 def _spool(settings: Settings) -> Finding:

@@ -12,16 +12,21 @@ MetronomeError
 │   ├── TooLarge            413
 │   ├── UnsupportedMedia    415
 │   ├── Misdirected         421  the Host header names another server
+│   ├── ReportInvalid       422  a report that can't be told from others, or has fields that its class hasn't
 │   ├── NothingAccepted     422  every event of the request was refused
 │   ├── TooMuch             422  a question that reads, takes or holds more than it may; says what to narrow
-│   └── TooMany             429  slow down, then send the same again
+│   ├── TooMany             429  slow down, then send the same again
+│   └── Declined            own  an exception of the COUNTER API, with its code and HTTP status
 ├── Busy               the same call will work later (503, with Retry-After)
 │   ├── SpoolFull
 │   ├── SpoolUnavailable
+│   ├── ArchiveUnavailable
 │   ├── PartsUnavailable
 │   ├── QuestionsWait
+│   ├── DaysClosed
 │   └── StoreUnavailable
 └── Broken             ours or the operator's to mend (500)
+    ├── ArchiveDamaged      an object of the archive isn't what its manifest says
     ├── SetupError          a setting, a file or a permission is wrong; says which and how to mend it
     └── StoreRefused        Elasticsearch answered what this code can't have caused
 
@@ -127,6 +132,12 @@ class Misdirected(Refused):
     status = 421
 
 
+class ReportInvalid(Refused):
+    """A report that can't be told from others of its day, or has fields that its class doesn't have."""
+
+    status = 422
+
+
 class NothingAccepted(Refused):
     """Every event of the request was refused; `receipt` says why, event by event."""
 
@@ -150,6 +161,20 @@ class TooMany(Refused):
     status = 429
 
 
+class Declined(Refused):
+    """An exception of the COUNTER API that is the whole answer; `counter.reports.notices.declined` makes it.
+
+    `number` is the standard's code. The detail is the standard's Data, which the client is told.
+    """
+
+    def __init__(
+        self, message: str, *, number: int = 0, status: int = 400, detail: str = "", retry_after_s: int | None = None
+    ) -> None:
+        super().__init__(message, detail=detail, retry_after_s=retry_after_s)
+        self.number = number
+        self.status = status
+
+
 class Busy(MetronomeError):
     """The same call will work later."""
 
@@ -167,6 +192,10 @@ class SpoolUnavailable(Busy):
     """The spool can't be written; whether the request's bytes are on disk isn't known."""
 
 
+class ArchiveUnavailable(Busy):
+    """The archive doesn't answer, or answers that it can't just now."""
+
+
 class PartsUnavailable(Busy):
     """A day's part is being built by another process, or disk or memory don't allow it just now."""
 
@@ -175,12 +204,20 @@ class QuestionsWait(Busy):
     """As many questions as may run are running, and none of them ended in time."""
 
 
+class DaysClosed(Busy):
+    """Days of the question have an index that is closed, so an answer would be too small."""
+
+
 class StoreUnavailable(Busy):
     """Elasticsearch doesn't answer, or answers that it can't just now."""
 
 
 class Broken(MetronomeError):
     """Ours or the operator's to mend."""
+
+
+class ArchiveDamaged(Broken):
+    """An object of the archive is missing, or isn't what its manifest says."""
 
 
 class SetupError(Broken):

@@ -239,3 +239,19 @@ def _listed(text: str) -> list[str]:
     if not all(parts):
         raise ValueError
     return parts
+
+
+def _archive(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError
+    if parts.scheme == "s3":
+        # Names of buckets as S3 has them; some implementations also take an underscore.
+        if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]", parts.netloc):
+            raise ValueError
+    elif parts.scheme != "file" or parts.netloc or not parts.path.strip("/"):
+        raise ValueError
+    return text.rstrip("/")
+
+
+ARCHIVE = Kind("s3://bucket/prefix, or file:///path", _archive)

@@ -26,7 +26,8 @@ def limits_table() -> str:
     rows = ["| limit | default | of what | setting | beyond it |", "| --- | --- | --- | --- | --- |"]
     for limit in limits(Settings()):
         setting = f"`{limit.setting}`" if limit.setting else ""
-        rows.append(f"| {limit.name} | {limit.value or 'none'} | {limit.unit} | {setting} | {limit.beyond} |")
+        value = "none" if limit.value is None else limit.value
+        rows.append(f"| {limit.name} | {value} | {limit.unit} | {setting} | {limit.beyond} |")
     return "\n".join(rows)
 
 
@@ -55,8 +56,18 @@ def commands() -> str:
     for name, command in main.commands.items():
         parts.append(_help(command, f"metronome {name}"))
         if isinstance(command, click.Group):
-            parts += [_help(inner, f"metronome {name} {verb}") for verb, inner in command.commands.items()]
+            parts += _of_group(command, f"metronome {name}")
     return "\n\n".join(parts)
+
+
+def _of_group(group: click.Group, name: str) -> list[str]:
+    """The help of each command of a group, and of the groups within it."""
+    parts = []
+    for verb, command in group.commands.items():
+        parts.append(_help(command, f"{name} {verb}"))
+        if isinstance(command, click.Group):
+            parts += _of_group(command, f"{name} {verb}")
+    return parts
 
 
 def _help(command: click.Command, name: str) -> str:

@@ -129,7 +129,7 @@ class Installation:
     def _start(self) -> None:
         self.settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         _check_bind(self.settings.bind)
-        if access.is_wanted(self.settings):
+        if self.settings.listens:
             access.ports(self.settings)
         address = None
         if not self.settings.elasticsearch_url:
@@ -154,7 +154,7 @@ class Installation:
         self.drain.start()
         self.streams.start()
         self.web.start()
-        if access.is_wanted(self.settings):
+        if self.settings.listens:
             self.listen.start()
         self._await_ready()
 
@@ -214,9 +214,16 @@ Metronome listens on {url}
   A tick:   curl -H 'Content-Type: application/json' -d '{{"id": "home"}}' {url}/tick
   A tock:   curl {url}/tock/home.json
   Try it:   {url}/try
+  A lively site's month to look at, in another terminal:   {_demo(url)}
 {_other_ports(settings)}
 Data is in {settings.home}. Ctrl-C stops everything; nothing accepted is lost.
 """
+
+
+def _demo(url: str) -> str:
+    """The command that fills this gateway, as it can be pasted into a shell in the same folder."""
+    program = sys.argv[0] if sys.argv[0].endswith("/metronome") else "metronome"
+    return f"{'' if url == Settings().url else f'METRONOME_URL={url} '}{program} demo"
 
 
 def _other_ports(settings: Settings) -> str:

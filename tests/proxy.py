@@ -192,3 +192,20 @@ def applied_but_silent() -> Fault:
         handler.close_connection = True
 
     return play
+
+
+def silent_for(index: str) -> Fault:
+    """A shard of one index hangs: what is for other indices is stored, and a request with any event for it never answers."""
+
+    def play(handler: Handler, body: bytes) -> None:
+        lines = body.rstrip(b"\n").split(b"\n")
+        pairs = list(zip(lines[::2], lines[1::2], strict=True))
+        good = b"".join(b"%b\n%b\n" % pair for pair in pairs if index.encode() not in pair[0])
+        answer = handler.forwarded(good) if good else None
+        if answer is not None and len(good) == len(body):
+            handler.reply(*answer)
+            return
+        handler.connection.recv(1)
+        handler.close_connection = True
+
+    return play

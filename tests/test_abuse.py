@@ -8,6 +8,8 @@ import pytest
 
 from bench.abuse import MB, Cost, Input, Measured, inputs, ordinary
 from metronome.errors import TooLarge
+from metronome.listen.batch import read_lines
+from metronome.settings import Settings
 from metronome.wire.events import Limits, read_events
 
 INPUTS = list(inputs())[1:]
@@ -28,8 +30,7 @@ def test_no_input_costs_more_than_ordinary_batches_of_its_size(measured: Measure
     cost = measured.cost(given)
     assert cost.status in (202, 400, 413, 422)
     # The least is what one ordinary batch costs: under 5 ms on the machine of the printed table.
-    batches = max(1.0, len(given.body) / len(ordinary().body))
-    assert cost.ms <= 8 * batches * usual.ms if len(given.body) >= 1024 else cost.ms <= 1.5 * usual.ms
+    assert cost.ms <= 8 * given.batches * usual.ms if len(given.body) >= 1024 else cost.ms <= 1.5 * usual.ms
     # The JSON reader reserves twelve times the body before it reads; it touches what the values need.
     assert cost.memory <= 16 * len(given.body) + 16 * MB
 
@@ -55,3 +56,9 @@ def test_a_line_far_beyond_the_limit_of_an_event_costs_the_others_nothing() -> N
     assert [getattr(event, "raw", event) for event in posted.events] == [{"id": "a"}, long, {"id": "b"}]
     with pytest.raises(TooLarge):
         read_events(long, "application/json", Limits(10, 100))
+
+
+def test_a_line_of_very_many_values_costs_the_other_lines_of_its_block_nothing() -> None:
+    heavy = b'{"a":[' + b",".join([b"[]"] * 60_000) + b"]}"
+    first, found, last = read_lines(b'{"id":"a"}\n' + heavy + b'\n{"id":"b"}', Settings())
+    assert (first, found, last) == ({"id": "a"}, {"a": [[]] * 60_000}, {"id": "b"})

@@ -81,7 +81,7 @@ def bench(settings: Settings, engine_settings: Settings, elasticsearch: Elastics
         elasticsearch_username=engine_settings.elasticsearch_username,
         elasticsearch_password=engine_settings.elasticsearch_password,
     )
-    client = connect(behind, timeout_s=1, exact=False)
+    client = connect(behind, timeout_s=3, exact=False)
     quarantine = Quarantine(behind.spool_dir)
     found = Sender(
         client, quarantine, Held(behind.spool_dir), Metrics(), prepare=lambda: indices.install(client, behind)

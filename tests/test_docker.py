@@ -24,7 +24,7 @@ DOCKER = Path(__file__).parent.parent / "docker"
 COMPOSE = yaml.safe_load((DOCKER / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 DOCKERFILE = (DOCKER / "Dockerfile").read_text()
-OURS = ("gateway", "drain", "setup")
+OURS = ("gateway", "drain", "listen", "setup")
 PINNED = re.compile(r"[^:@]+:[\w.-]*\d[\w.-]*")
 
 #: env_file with `required: false`.
@@ -32,8 +32,9 @@ OLDEST_COMPOSE = (2, 24)
 
 
 def test_the_stack_has_its_services() -> None:
-    assert set(SERVICES) == {"gateway", "drain", "setup", "elasticsearch", "kibana", "logstash", "minio"}
+    assert set(SERVICES) == {"gateway", "drain", "listen", "setup", "elasticsearch", "kibana", "logstash", "minio"}
     assert {name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service} == {
+        "listen": ["listen"],
         "logstash": ["logstash"],
         "minio": ["minio"],
     }
@@ -47,7 +48,18 @@ def test_gateway_and_drain_share_the_spool() -> None:
     assert (gateway["command"], drain["command"]) == ("serve", "drain")
 
 
-@pytest.mark.parametrize("name", ["gateway", "drain"])
+def test_listen_writes_into_the_same_spool_and_every_port_of_its_is_open() -> None:
+    listen = SERVICES["listen"]
+    assert (listen["command"], listen["volumes"]) == ("listen", SERVICES["drain"]["volumes"])
+    environment = listen["environment"]
+    settings = Settings.from_env({name: value for name, value in environment.items() if "${" not in value})
+    inside = {settings.forward_bind, settings.lines_bind, settings.lines_udp_bind}
+    assert inside == {f"0.0.0.0:{port.partition('/')[0].rpartition(':')[2]}" for port in listen["ports"]}
+    # The forward protocol has heartbeats over UDP; JSON comes over both.
+    assert sorted(port.rpartition(":")[2] for port in listen["ports"]) == ["24224", "24224/udp", "5170", "5170/udp"]
+
+
+@pytest.mark.parametrize("name", ["gateway", "drain", "listen"])
 def test_ticks_are_taken_without_elasticsearch(name: str) -> None:
     assert "depends_on" not in SERVICES[name]
 
@@ -88,7 +100,7 @@ def test_our_image_has_our_version() -> None:
 def test_our_image_is_built_once_and_never_pulled() -> None:
     assert [name for name, service in SERVICES.items() if "build" in service] == ["gateway"]
     assert SERVICES["gateway"]["build"] == {"context": "..", "dockerfile": "docker/Dockerfile"}
-    assert SERVICES["drain"]["pull_policy"] == SERVICES["setup"]["pull_policy"] == "never"
+    assert {SERVICES[name]["pull_policy"] for name in OURS if name != "gateway"} == {"never"}
 
 
 def test_the_elastic_stack_has_one_version() -> None:
@@ -133,9 +145,9 @@ def test_the_build_gets_every_file_it_copies() -> None:
     assert (root / "requirements" / "base.txt").exists()
 
 
-def healthcheck_of_drain(folder: Path) -> int:
-    *python, script = SERVICES["drain"]["healthcheck"]["test"][2:]
-    assert "/var/lib/metronome/spool/drain.json" in script
+def healthcheck(name: str, folder: Path) -> int:
+    *python, script = SERVICES[name]["healthcheck"]["test"][2:]
+    assert f"/var/lib/metronome/spool/{name}.json" in script
     script = script.replace("/var/lib/metronome", str(folder))
     return subprocess.run([sys.executable, *python, script], capture_output=True).returncode
 
@@ -144,14 +156,16 @@ def healthcheck_of_drain(folder: Path) -> int:
     ("age_s", "status"),
     [pytest.param(0, 0, id="fresh"), pytest.param(25, 0, id="slow"), pytest.param(60, 1, id="hanging")],
 )
-def test_the_drain_is_healthy_while_it_reports(tmp_path: Path, age_s: int, status: int) -> None:
+@pytest.mark.parametrize("name", ["drain", "listen"])
+def test_a_process_is_healthy_while_it_reports(tmp_path: Path, name: str, age_s: int, status: int) -> None:
     (tmp_path / "spool").mkdir()
-    (tmp_path / "spool" / "drain.json").write_text(json.dumps({"at": time.time() - age_s, "running": True}))
-    assert healthcheck_of_drain(tmp_path) == status
+    (tmp_path / "spool" / f"{name}.json").write_text(json.dumps({"at": time.time() - age_s, "running": True}))
+    assert healthcheck(name, tmp_path) == status
 
 
-def test_a_drain_that_never_reported_is_not_healthy(tmp_path: Path) -> None:
-    assert healthcheck_of_drain(tmp_path) == 1
+@pytest.mark.parametrize("name", ["drain", "listen"])
+def test_a_process_that_never_reported_is_not_healthy(tmp_path: Path, name: str) -> None:
+    assert healthcheck(name, tmp_path) == 1
 
 
 class Recorder(BaseHTTPRequestHandler):

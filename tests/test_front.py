@@ -13,6 +13,7 @@ from conftest import Gateway, Server
 
 from metronome import __version__
 from metronome.kinds import is_loopback
+from metronome.web.dashboard import FOLDER
 
 
 def test_the_front_page_says_what_this_is_and_where_to_go(gateway: Gateway) -> None:
@@ -22,21 +23,45 @@ def test_the_front_page_says_what_this_is_and_where_to_go(gateway: Gateway) -> N
     assert f"Metronome {__version__}" in page.text
     assert "http://localhost/tick" in page.text
 
-    links = re.findall(r'href="([^"]+)"', page.text)
+    links = re.findall(r'href="([^"#]+)"', page.text)
     assert {"/try/", "/openapi.json", "/healthz", "/readyz", "/metrics"} <= set(links)
     assert [link for link in links if gateway.http.get(link).status_code != 200] == []
 
 
-def test_the_front_page_runs_nothing_and_loads_nothing(gateway: Gateway) -> None:
+def test_the_front_page_loads_nothing_from_elsewhere_and_runs_nothing_of_its_own(gateway: Gateway) -> None:
     page = gateway.http.get("/")
-    style = re.findall(r"<style>(.*?)</style>", page.text, re.DOTALL)
-    policy = page.headers["Content-Security-Policy"]
-    assert len(style) == 1
-    # A browser takes the style only if its hash is the one in the policy, to the last character.
-    digest = base64.b64encode(hashlib.sha256(style[0].encode()).digest()).decode()
-    assert f"default-src 'none'; style-src 'sha256-{digest}'" in policy
-    assert not re.search(r"<script|<img|<link|<form|<iframe|\bon\w+=|\bsrc=|style=|url\(|@import", page.text)
-    assert "prefers-color-scheme: dark" in style[0]
+    policy = dict(part.strip().split(" ", 1) for part in page.headers["Content-Security-Policy"].split(";"))
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == policy["connect-src"] == "'self'"
+    assert policy["style-src"] == f"'self' 'sha256-{base64.b64encode(hashlib.sha256().digest()).decode()}'"
+    loaded = re.findall(r'<(?:script|link)[^>]*(?:src|href)="([^"]+)"', page.text)
+    assert [path for path in loaded if not path.startswith("/dashboard/")] == []
+    assert not re.search(r"<style|<img|<form|<iframe|\bon\w+=|style=|<script(?![^>]*src)", page.text)
+
+
+SCRIPTS = sorted(path.name for path in FOLDER.iterdir())
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_the_pages_load_only_what_is_served_and_make_no_markup_of_text(gateway: Gateway, name: str) -> None:
+    served = gateway.http.get(f"/dashboard/{name}")
+    assert (served.status_code, served.headers["X-Content-Type-Options"]) == (200, "nosniff")
+    text = (FOLDER / name).read_text()
+    assert served.text == text
+    text = text.replace('xmlns="http://www.w3.org/2000/svg"', "")
+    assert set(re.findall(r'from "\./([^"]+)"', text)) <= set(SCRIPTS)
+    assert not re.search(r"https?://|innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b", text)
+
+
+def test_a_file_of_the_pages_is_packed_and_asked_for_once(gateway: Gateway) -> None:
+    first = gateway.http.get("/dashboard/plotly.js", headers={"Accept-Encoding": "gzip"})
+    assert (first.status_code, first.headers["Content-Encoding"]) == (200, "gzip")
+    again = gateway.http.get(
+        "/dashboard/plotly.js", headers={"Accept-Encoding": "gzip", "If-None-Match": first.headers["ETag"]}
+    )
+    assert (again.status_code, again.data) == (304, b"")
+    page = [gateway.http.get(f"/dashboard/{name}", headers={"Accept-Encoding": "gzip"}).data for name in SCRIPTS]
+    assert sum(map(len, [first.data, *page])) < 1_600_000
 
 
 @pytest.mark.parametrize(

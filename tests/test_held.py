@@ -10,11 +10,12 @@ from dataclasses import replace
 import pytest
 from conftest import Gateway, free_port, remove_indices, wait_for
 from elasticsearch import Elasticsearch
-from proxy import Fault, Proxy, refused_items
+from proxy import ELASTIC, Fault, Proxy, error, refused_items, silent_for
 from test_drain import Yard
 
 from metronome.drain import retry, sender
 from metronome.settings import Settings
+from metronome.spool.held import Held
 from metronome.spool.quarantine import Quarantine
 from metronome.spool.spool import Spool
 from metronome.spool.status import Backlog, backlog, drain_status, held
@@ -232,6 +233,66 @@ def test_where_nothing_can_be_set_aside_the_sender_keeps_it_and_the_other_sender
     assert stored(yard) == ["a", "b"]
 
 
+def test_an_index_that_hangs_every_request_it_is_part_of_holds_up_no_other(
+    yard: Yard, spool: Spool, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender, "SILENT_S", 0.5)
+    hung = f"{yard.settings.index_prefix}-2026.11.20"
+    yard.proxy.faults.extend([silent_for(hung)] * 1000)
+    # Both senders and both kinds of requests: with events of the hung index alone, and with others beside them.
+    spool.append(event(yard, "2026.11.20", "h0") + event(yard, "2026.11.22", "a"), 2)
+    drain = yard.drain(timeout_s=1)
+    wait_for(lambda: waiting(yard) == {hung: 1}, "the first to be set aside")
+    spool.append(event(yard, "2026.11.20", "h1") + event(yard, "2026.11.21", "b") + event(yard, "2026.11.22", "c"), 3)
+    for number in range(20):
+        spool.append(event(yard, "2026.11.22", f"n{number}"), 1)
+
+    others = ["a", "b", "c", *(f"n{number}" for number in range(20))]
+    wait_for(lambda: stored(yard) == sorted(others), "what is for other indices")
+    wait_for(lambda: waiting(yard) == {hung: 2}, "what is for it to be set aside")
+    trouble = wait_for(lambda: drain_status(yard.folder)["trouble"], "the trouble to be told")
+    assert trouble.startswith(f"{hung} takes nothing (")
+    wait_for(lambda: "504 no_answer" in drain_status(yard.folder)["trouble"], "the reason to be told")
+    assert quarantined(yard) == []
+
+    yard.proxy.faults.clear()
+    wait_for(lambda: backlog(yard.folder).requests == 0, "all to arrive", 60)
+    assert stored(yard) == sorted([*others, "h0", "h1"])
+    yard.stop()
+    # `a` was stored before the first request was given up.
+    assert (drain.outcome.indexed + drain.outcome.duplicate, drain.outcome.quarantined) == (25, 0)
+
+
+def test_an_index_that_hangs_doesnt_keep_others_that_wait_from_their_next_try(
+    yard: Yard, spool: Spool, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender, "SILENT_S", 0.5)
+    hung, red = (f"{yard.settings.index_prefix}-2026.11.{day}" for day in (20, 21))
+    Held(yard.folder).put(hung, event(yard, "2026.11.20", "h"), 1, int(time.time() * 1000))
+    Held(yard.folder).put(red, event(yard, "2026.11.21", "r"), 1, int(time.time() * 1000))
+    yard.proxy.faults.extend([silent_for(hung)] * 1000)
+    yard.drain(timeout_s=1)
+
+    wait_for(lambda: waiting(yard) == {hung: 1}, "the other to be delivered")
+    assert stored(yard) == ["r"]
+
+
+def test_while_elasticsearch_as_a_whole_gives_no_answer_nothing_is_set_aside(
+    yard: Yard, spool: Spool, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender, "_ALIVE_S", 0.5)
+    hung = f"{yard.settings.index_prefix}-2026.11.20"
+    yard.proxy.answers["/_cluster/health"] = (503, ELASTIC, error("played"))
+    yard.proxy.faults.extend([silent_for(hung)] * 1000)
+    spool.append(event(yard, "2026.11.20", "a"), 1)
+    yard.drain(timeout_s=1)
+    wait_for(lambda: len(yard.proxy.bulks) > 3, "some tries")
+    assert waiting(yard) == {}
+    assert "ConnectionTimeout" in drain_status(yard.folder)["trouble"]
+    yard.proxy.faults.clear()
+    yard.arrive(["a"])
+
+
 def test_a_damaged_file_of_held_events_costs_what_is_damaged(yard: Yard, spool: Spool, quick: None) -> None:
     yard.proxy.faults.extend([refused_items(503, "unavailable_shards_exception", "ab")] * 1000)
     spool.append(event(yard, "2026.11.21", "a") + event(yard, "2026.11.21", "b"), 2)
@@ -251,8 +312,6 @@ def test_a_damaged_file_of_held_events_costs_what_is_damaged(yard: Yard, spool: 
 
 def test_what_waits_for_its_index_is_told_in_readyz_in_metrics_and_by_index(gateway: Gateway) -> None:
     index = f"{gateway.settings.index_prefix}-2026.11.20"
-    from metronome.spool.held import Held
-
     Held(gateway.settings.spool_dir).put(index, b"{}\n{}\n" * 3, 3, int(time.time() * 1000) - 90_000)
 
     state = gateway.http.get("/readyz").json

@@ -26,3 +26,20 @@ def test_no_file_and_no_function_has_outgrown_its_design(module: Path) -> None:
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_module_says_what_it_is(module: Path) -> None:
     assert ast.get_docstring(ast.parse(module.read_text()))
+
+
+#: What `intake.accept` believes of events without a look: only what read their bytes can know it.
+BELIEVED = ("flat", "addresses")
+
+
+def test_only_what_wire_has_read_is_believed_of_events() -> None:
+    said = [
+        f"{module.name}: {keyword.arg}={ast.unparse(keyword.value)}"
+        for module in MODULES
+        if module.parent != ROOT / "metronome" / "intake"
+        for call in ast.walk(ast.parse(module.read_text()))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "accept"
+        for keyword in call.keywords
+        if keyword.arg in BELIEVED
+    ]
+    assert sorted(said) == ["post.py: addresses=posted.addresses", "post.py: flat=posted.flat"]

@@ -158,9 +158,96 @@ def test_a_file_that_only_starts_like_another_is_read_from_its_beginning(live: L
     log.write_bytes(b"".join(lines[:10]))
     live.load(log)
     log.write_bytes(lines[0] + b"".join(lines[100:200]))
+    for before, loaded in [(0, 101), (101, 0)]:
+        report = live.load(log)
+        assert (report.before, report.loaded) == (before, loaded)
+        assert len(live.gateway.documents()) == 111
+    assert live.load(log, restart=True).loaded == 101
+    assert len(live.gateway.documents()) == 111
+
+
+def two_servers(folder: Path) -> list[Path]:
+    """Logs of two servers: three equal lines of a health check, then lines of the server's own and further checks."""
+    check = '203.0.113.9 - - [22/Nov/2026:00:00:0{} +0000] "GET /health HTTP/1.1" 200 2 "-" "-"\n'
+    own = '203.0.113.9 - - [22/Nov/2026:00:01:00 +0000] "GET /{} HTTP/1.1" 200 12 "-" "-"\n'
+    logs = []
+    for name in ("one", "two"):
+        log = folder / name / "access.log"
+        log.parent.mkdir()
+        log.write_text("".join(map(check.format, (1, 2, 3))) + own.format(name) + "".join(map(check.format, (4, 5))))
+        logs.append(log)
+    return logs
+
+
+HEALTHY = {"/health": 10, "/one": 1, "/two": 1}
+
+
+def views(gateway: Gateway) -> dict[str, int]:
+    return dict(Counter(document["id"] for document in gateway.documents()))
+
+
+def test_two_servers_logs_that_begin_with_the_same_lines_are_both_counted_whole(live: Live, tmp_path: Path) -> None:
+    one, two = two_servers(tmp_path)
+    for log in (one, two):
+        assert live.load(log).loaded == 6
+    assert views(live.gateway) == HEALTHY
+    # Later both are known: renamed, packed, cut back to an older copy, or read from the beginning.
+    packed = tmp_path / "two.gz"
+    packed.write_bytes(gzip.compress(two.read_bytes()))
+    older = tmp_path / "older.log"
+    older.write_bytes(b"".join(two.read_bytes().splitlines(keepends=True)[:5]))
+    for log, restart in [(one, False), (packed, False), (older, False), (two, True), (packed, True), (one, True)]:
+        live.load(log, restart=restart)
+    with two.open("a") as log_of_two:
+        log_of_two.write(one.read_text().splitlines(keepends=True)[3])
+    assert live.load(two).loaded == 1
+    assert views(live.gateway) == {**HEALTHY, "/one": 2}
+
+
+def test_two_logs_are_told_apart_where_the_first_was_only_begun(live: Live, tmp_path: Path) -> None:
+    one, two = two_servers(tmp_path)
+    whole = one.read_bytes()
+    one.write_bytes(b"".join(whole.splitlines(keepends=True)[:2]))
+    for log, loaded in [(one, 2), (two, 4)]:  # so far the second can't be told from the first, grown
+        assert live.load(log).loaded == loaded
+    one.write_bytes(whole)
+    assert live.load(one).loaded == 6
+    assert views(live.gateway) == HEALTHY
+
+
+def test_equal_logs_and_streams_are_told_apart_by_their_source(live: Live, tmp_path: Path) -> None:
+    one, two = two_servers(tmp_path)
+    for log, source in [(one, "one"), (one, "two"), (one, "one"), (two, "three")]:
+        live.load(log, origin=source)
+        done = live.run("--source", source, "-", input=log.read_bytes())
+        assert (done.returncode, done.stderr) == (0, b"")
+    assert views(live.gateway) == {"/health": 15, "/one": 2, "/two": 1}
+
+
+def test_two_loads_at_the_same_time_tell_their_logs_apart(live: Live, tmp_path: Path) -> None:
+    live.delay_s = 0.3
+    loads = [
+        subprocess.Popen(live.command(log), env=live.environ, stdout=subprocess.DEVNULL)
+        for log in two_servers(tmp_path)
+    ]
+    assert [load.wait(60) for load in loads] == [0, 0]
+    assert views(live.gateway) == HEALTHY
+
+
+def test_a_file_whose_last_line_is_too_long_stays_the_same_file(live: Live, log: Path) -> None:
+    log.write_bytes(log.read_bytes() + b"x" * (2**20 + 9) + b"\n")
+    assert live.load(log).unreadable == 1
     report = live.load(log)
-    assert (report.before, report.loaded) == (0, 101)
-    assert len(live.gateway.documents()) == 110
+    assert (report.before, report.lines) == (329, 0)
+
+
+def test_an_older_copy_of_a_file_changes_nothing(live: Live, log: Path) -> None:
+    live.load(log)
+    older = log.with_name("older.log")
+    older.write_bytes(b"".join(NGINX.read_bytes().splitlines(keepends=True)[:300]))
+    assert live.load(older).failed is False
+    assert live.load(log).before == 328
+    assert len(live.gateway.documents()) == 328
 
 
 def test_a_last_line_that_is_still_being_written_waits(live: Live, log: Path) -> None:

@@ -13,7 +13,8 @@ from click.testing import CliRunner
 from conftest import NOW, Gateway
 
 from metronome.cli import main
-from metronome.spool.quarantine import Quarantine, Refusal, replay
+from metronome.settings import Settings
+from metronome.spool.quarantine import Quarantine, Refusal, Wanted, replay
 from metronome.spool.reader import Reader
 
 
@@ -30,7 +31,7 @@ def quarantine(tmp_path: Path) -> Any:
 
 
 def ids(quarantine: Quarantine, **wanted: Any) -> list[str]:
-    return [row.id for row in quarantine.list(**wanted)]
+    return [row.id for row in quarantine.list(Wanted(**wanted))]
 
 
 def spooled(folder: Path) -> list[bytes]:
@@ -70,6 +71,8 @@ WANTED = [
     pytest.param({"reason": "odd"}, ["b"], id="by a part of the kind"),
     pytest.param({"reason": "100%"}, [], id="% is a percent sign"),
     pytest.param({"since_ms": 2**52}, [], id="since a time to come"),
+    pytest.param({"before_ms": 2**52}, ["a", "b", "c"], id="before a time to come"),
+    pytest.param({"before_ms": 1}, [], id="before all of them"),
 ]
 
 
@@ -119,7 +122,7 @@ def test_a_replay_spools_the_same_bytes_in_order_and_empties_the_quarantine(
 def test_a_replay_takes_only_what_is_asked_for(tmp_path: Path, quarantine: Quarantine) -> None:
     quarantine.add([refusal("a"), refusal("b", "full", "odd_exception")])
 
-    assert replay(tmp_path, reason="odd") == (1, 0)
+    assert replay(tmp_path, Wanted("odd")) == (1, 0)
     assert ids(quarantine) == ["a"]
 
 
@@ -140,6 +143,43 @@ def test_a_damaged_request_is_kept_once_and_never_sent(tmp_path: Path, quarantin
 
     assert replay(tmp_path) == (1, 1)
     assert [(row.id, row.kind, row.source) for row in quarantine.list()] == [("web-0.1.db#7", "damaged", b"\0\xff")]
+
+
+DROPPED = [
+    pytest.param(["--all"], "y", 0, "3 events deleted", [], id="all"),
+    pytest.param(["--all", "--yes"], "", 0, "3 events deleted", [], id="all, without a question"),
+    pytest.param(["--reason", "FULL"], "y", 0, "1 events deleted", ["a", "c"], id="by reason"),
+    pytest.param(["--before", "2020-01-01", "--yes"], "", 0, "no such events", ["a", "b", "c"], id="before all"),
+    pytest.param(["--since", "2020-01-01", "--reason", "parse", "--yes"], "", 0, "2 events", ["b"], id="by both"),
+    pytest.param(["--all"], "n", 1, "Aborted!", ["a", "b", "c"], id="the answer is no"),
+    pytest.param(["--all"], "", 1, "Aborted!", ["a", "b", "c"], id="nobody answers"),
+    pytest.param(["--yes"], "", 2, "say which: --reason, --since, --before, or else --all", ["a", "b", "c"], id="of none"),
+    pytest.param(["--all", "--reason", "x", "--yes"], "", 2, "say which", ["a", "b", "c"], id="all, and some"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("options", "answer", "status", "said", "left"), DROPPED)
+def test_events_are_deleted_by_choice_and_after_a_question(
+    settings: Settings, options: list[str], answer: str, status: int, said: str, left: list[str]
+) -> None:
+    kept = Quarantine(settings.spool_dir)
+    kept.add([refusal("a"), refusal("b", "full", "odd_exception"), refusal("c")])
+    metronome = CliRunner(env={"METRONOME_HOME": str(settings.home)})
+    done = metronome.invoke(main, ["quarantine", "drop", *options], input=answer)
+    assert (done.exit_code, said in done.output) == (status, True), done.output
+    if answer and "--reason" not in options:
+        assert "Delete 3 events for good (2 document_parsing_exception, 1 odd_exception)? [y/N]" in done.output
+    assert ids(kept) == left
+    kept.close()
+
+
+def test_what_is_refused_after_the_question_was_put_stays(quarantine: Quarantine) -> None:
+    quarantine.add([refusal("a"), refusal("b")])
+    kinds, newest = quarantine.summary(Wanted())
+    quarantine.add([refusal("b", "refused anew"), refusal("c")])
+    assert kinds == {"document_parsing_exception": 2}
+    assert quarantine.drop(Wanted(), newest) == 1
+    assert ids(quarantine) == ["b", "c"]
 
 
 def test_an_event_goes_from_refusal_over_list_and_replay_into_its_index(

@@ -7,13 +7,19 @@ from typing import Any
 import click
 
 from metronome import __version__
+from metronome.cli.archive import archive, export, restore
 from metronome.cli.ask import load, tick, tock
+from metronome.cli.counter import counter
 from metronome.cli.demo import demo
+from metronome.cli.demo_video import video as demo_video
 from metronome.cli.keys import keys
+from metronome.cli.kibana import kibana
 from metronome.cli.parts import parts
 from metronome.cli.quarantine import quarantine
+from metronome.cli.report import report
 from metronome.cli.setup import doctor, mappings, settings
 from metronome.cli.start import drain, listen, serve, streams, up
+from metronome.cli.sushi import report as counter_report
 from metronome.errors import MetronomeError
 
 #: In the order in which a user meets them.
@@ -30,10 +36,19 @@ COMMANDS: tuple[click.Command, ...] = (
     keys,
     quarantine,
     load,
-    parts,
-    doctor,
     demo,
+    parts,
+    archive,
+    restore,
+    export,
+    kibana,
+    counter,
+    report,
+    doctor,
 )
+
+
+demo.add_command(demo_video)
 
 
 class Commands(click.Group):
@@ -60,5 +75,6 @@ def main() -> None:
     # Each command reads the settings itself, so that --help and `settings` work where one of them is wrong.
 
 
+counter.add_command(counter_report)
 for command in COMMANDS:
     main.add_command(command)

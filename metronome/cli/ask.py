@@ -61,9 +61,11 @@ def tock(
     "--format",
     "form",
     default="auto",
-    help="auto, ndjson (events), json, common, combined, vhost_combined, or a LogFormat string of Apache httpd.",
+    help="auto, ndjson (events), json, common, combined, vhost_combined, splunk (the analytics example's event text), "
+    "or a LogFormat string of Apache httpd.",
 )
 @click.option("--app", default="", help="Application or site to note on every event.")
+@click.option("--source", default="", help="Server that wrote the log: two servers' equal lines are two events.")
 @click.option("--batch", default=500, show_default=True, help="Events in a request.")
 @click.option(
     "--unreadable",
@@ -71,7 +73,7 @@ def tock(
     help="File for lines that can't be read (default: FILE.unreadable).",
 )
 @click.option("--restart", is_flag=True, help="Read from the beginning even if an earlier run got further.")
-def load(file: Path, form: str, app: str, batch: int, unreadable: Path | None, restart: bool) -> None:
+def load(file: Path, form: str, app: str, source: str, batch: int, unreadable: Path | None, restart: bool) -> None:
     """Load a FILE of events or an access log, plain or .gz; - is standard input.
 
     Page views, downloads and errors of an access log become events whose id is the path. Loading the same file again
@@ -87,6 +89,7 @@ def load(file: Path, form: str, app: str, batch: int, unreadable: Path | None, r
         home=settings.home,
         form=form,
         app=app,
+        origin=source,
         batch=batch,
         unreadable=unreadable,
         restart=restart,

@@ -43,7 +43,9 @@ def streams() -> None:
 @click.option("--until-empty", is_flag=True, help="Return as soon as nothing waits any more.")
 def drain(until_empty: bool) -> None:
     """Ship spooled events to Elasticsearch. One drain a METRONOME_HOME; a second waits as a stand-by."""
+    from metronome.archive.automatic import Automatic
     from metronome.drain.drain import Drain
+    from metronome.drain.schedule import Schedule
     from metronome.metrics import Metrics
     from metronome.spool.files import make_folder
     from metronome.store.client import connect
@@ -51,12 +53,23 @@ def drain(until_empty: bool) -> None:
     settings = Settings.from_env()
     make_folder(settings.spool_dir)
     logs.configure(settings.log_level, "drain")
-    client = connect(settings, address(settings), timeout_s=settings.drain_timeout_s, exact=False)
+    place = address(settings)
+    client = connect(settings, place, timeout_s=settings.drain_timeout_s, exact=False)
     run = Drain(settings, client, Metrics())
+    automatic = Automatic(settings, place)
     process.after_start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: run.stop())
-    run.run(until_empty=until_empty)
+    beside: list[Automatic | Schedule] = (
+        [] if until_empty else [automatic, *([Schedule()] if settings.reports == "yes" else [])]
+    )
+    for one in beside:
+        one.start()
+    try:
+        run.run(until_empty=until_empty)
+    finally:
+        for one in beside:
+            one.stop()
 
 
 @click.command()

@@ -14,11 +14,14 @@ from typing import Any
 from flask import Blueprint
 from werkzeug.routing import BaseConverter
 
+from metronome.counter import Counter
 from metronome.intake import Intake
 from metronome.keyring import Keyring
 from metronome.metrics import Metrics
 from metronome.people import People
 from metronome.query import Ask
+from metronome.reports import Reports
+from metronome.segments import Segments
 from metronome.settings import Settings
 
 #: OpenAPI path items: `{"/tick": {"post": {operation}}}`. A schema in it may be a marshmallow class.
@@ -27,7 +30,7 @@ Paths = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Doors:
-    """The arguments of a dialect: the doors in and out, who is whom, the keys, and what else it may use."""
+    """The arguments of a dialect: the doors in and out, people, COUNTER, and what it may use of the installation."""
 
     intake: Intake
     ask: Ask
@@ -35,6 +38,9 @@ class Doors:
     metrics: Metrics
     clock: Callable[[], datetime]
     people: People
+    segments: Segments
+    counter: Counter
+    reports: Reports
     keyring: Keyring
 
 
@@ -59,6 +65,7 @@ _ERRORS = {
     401: "A key is missing, or isn't valid",
     403: "The key isn't for this scope, origin, network or application",
     404: "There is nothing here",
+    409: "It was changed by somebody else since it was read, or exists already",
     411: "No length was sent",
     413: "The body, the batch or what it inflates to is too large",
     415: "The media type or encoding isn't understood",

@@ -5,6 +5,7 @@
     ship        METRONOME_DRAIN_SENDERS bodies at one time; each thread stays with its body until it is settled
     delete      settled rows, some at a time; and empty files that nobody writes any more
     retry       events that were set aside because their index can't take them, in a thread of its own (retry.py)
+templates   ours are installed before an event makes an index, and another one above ours is told (templates.py)
 
 A second drain on the same folder waits for the lock of the first, and takes over when the first is gone. Until then it
 publishes nothing. The drain writes its state to `drain.json` once a second, for the health checks.
@@ -23,6 +24,7 @@ from elasticsearch import Elasticsearch
 from metronome.drain.retry import Retry
 from metronome.drain.sender import SHARD_WAIT_S, Outcome, Sender, Stopped
 from metronome.drain.sources import Load, Sources
+from metronome.drain.templates import Templates
 from metronome.errors import MetronomeError, SetupError
 from metronome.files import Lock
 from metronome.metrics import Metrics
@@ -31,7 +33,6 @@ from metronome.spool.files import make_folder
 from metronome.spool.held import Held
 from metronome.spool.quarantine import Quarantine
 from metronome.spool.status import held, write_drain_status
-from metronome.store import indices, names
 from metronome.store.client import check
 
 log = logging.getLogger("metronome.drain")
@@ -62,6 +63,7 @@ class Drain:
         self._held = Held(
             self._folder, max_bytes=settings.spool_max_bytes, reserve_bytes=settings.disk_reserve_bytes // 2
         )
+        self._templates = Templates(client, settings, self._stopping)
         self._sender = Sender(
             client,
             self._quarantine,
@@ -69,7 +71,7 @@ class Drain:
             metrics,
             self._stopping,
             shard_wait_s=min(SHARD_WAIT_S, settings.drain_timeout_s / 2),
-            prepare=self._install_template,
+            prepare=self._templates.install,
         )
         self._retry = Retry(self._sender, self._held, self._quarantine, metrics, settings.drain_bulk_bytes)
         self._sources = Sources(self._folder, self._quarantine, metrics)
@@ -99,15 +101,20 @@ class Drain:
             self._take_lock()
             self._metrics.publish(self._settings.metrics_dir / "drain")
             self._prepare_store()
-            retrying = threading.Thread(target=self._retry.run, name="retry")
-            retrying.start()
+            beside = [
+                threading.Thread(target=self._retry.run, name="retry"),
+                threading.Thread(target=self._templates.watch, name="templates"),
+            ]
+            for thread in beside:
+                thread.start()
             with ThreadPoolExecutor(self._settings.drain_senders, "sender") as pool:
                 try:
                     self._loop(pool, until_empty)
                 finally:
                     # Threads that wait for Elasticsearch end only if they are told to stop.
                     self._stopping.set()
-                    retrying.join()
+                    for thread in beside:
+                        thread.join()
         except Stopped:
             pass
         finally:
@@ -139,7 +146,7 @@ class Drain:
         while True:
             try:
                 found = check(self._client)
-                self._install_template()
+                self._templates.install()
             except MetronomeError as error:
                 if str(error) != self._sender.trouble:
                     log.warning("waiting for Elasticsearch; ticks are kept in the spool", extra={"problem": str(error)})
@@ -151,10 +158,6 @@ class Drain:
                 log.info("draining", extra={"elasticsearch": found, "folder": str(self._folder)})
                 self._sender.trouble = ""
                 return
-
-    def _install_template(self) -> None:
-        if indices.install(self._client, self._settings):
-            log.info("index template installed", extra={"template": names.template_name(self._settings)})
 
     def _loop(self, pool: ThreadPoolExecutor, until_empty: bool) -> None:
         free = threading.Semaphore(self._settings.drain_senders)
@@ -225,4 +228,4 @@ class Drain:
             self._quarantine.mend()
             ages = {index: part.age_s for index, part in held(self._folder).items()}
             trouble = self._sender.trouble or self._retry.trouble(ages)
-            write_drain_status(self._folder, running=running, trouble=trouble)
+            write_drain_status(self._folder, running=running, trouble=trouble, rivals=self._templates.rivals)

@@ -11,7 +11,9 @@ item:           2xx                     indexed
 
 whole request:  413                     in halves, down to one event, which goes to quarantine
                 400                     the same, if it is Elasticsearch that says so
-                all else                the same request again: no answer, an answer that doesn't fit, a proxy's
+                no answer in time, but  the events of each index by themselves. Those of an index that doesn't answer
+                the cluster answers     then either are set aside: one of its shards hangs
+                all else                the same request again: nobody there, an answer that doesn't fit, a proxy's
                                         400, and 401, 403, 404, 429, 5xx. Elasticsearch as a whole is away or busy
 """
 
@@ -68,8 +70,16 @@ class RequestRefused:
     status: int
 
 
+@dataclass(frozen=True)
+class Unanswered:
+    """No answer came in time, though the cluster answers other requests."""
+
+
+#: The kind of refusal for events of an index that doesn't answer.
+NO_ANSWER = "no_answer"
+
 #: The result of a request. A list has the result of each item, in order.
-Reply = AllStored | RequestRefused | list[dict[str, Any]]
+Reply = AllStored | RequestRefused | Unanswered | list[dict[str, Any]]
 
 
 def refuses_request(status: int, headers: Any) -> bool:

@@ -4,6 +4,7 @@ round      one request has events of every index that is due. If several shards 
            all of them at the same time
 settled    the event is deleted here. Once no event of an index waits any more, its new events go the usual way again
 not yet    the event stays. Its index is due again after a pause, which doubles up to half a minute
+no answer  a shard of the index hangs. It gets requests of its own, so that the others don't wait for it
 500        the event may be the cause. It is sent alone; after MOST_ALONE such answers it goes to quarantine. If one of
            these events gets through, the index was the cause, and the count begins again for all of them
 """
@@ -16,11 +17,12 @@ import sqlite3
 import threading
 import time
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from metronome.drain import body
 from metronome.drain.body import Item
-from metronome.drain.judge import is_own_fault
+from metronome.drain.judge import NO_ANSWER, is_own_fault
 from metronome.drain.sender import Outcome, Sender, Stopped, Unsettled
 from metronome.errors import MetronomeError
 from metronome.metrics import Metrics
@@ -51,6 +53,8 @@ class _Waiting:
     due: float = 0.0
     pause_s: float = 0.0
     problem: str = ""
+    #: Whether it gave no answer at all.
+    is_silent: bool = False
     #: Actions of events that got a 500, and how often they got one when sent alone.
     suspects: dict[bytes, int] = field(default_factory=dict)
 
@@ -116,13 +120,15 @@ class Retry:
     def _try(self, names: list[str], share: int) -> None:
         with contextlib.ExitStack() as opened:
             taken = {name: found for name in names if (found := self._take(name, opened, share)) is not None}
-            together, alone = self._sorted(taken)
+            together, apart, alone = self._sorted(taken)
             outcome = Outcome()
             left = self._sender.deliver(together, outcome) if together else []
+            for items in apart:
+                left += self._sender.deliver(items, outcome)
             for name, item in alone:
                 left += self._alone(name, item, outcome)
             unsent = {id(item) for found in taken.values() for item in found.items}
-            unsent -= {id(item) for item in (*together, *(item for _, item in alone))}
+            unsent -= {id(item) for item in (*together, *chain(*apart), *(item for _, item in alone))}
             unsettled = {id(one.item): one for one in left}
             for name, found in taken.items():
                 self._settle(name, found, unsettled, unsent)
@@ -160,15 +166,20 @@ class Retry:
         self._metrics.spool_damaged.inc(damaged)
         log.error("what is whole of it is spooled again", extra={"requests": good, "damaged": damaged})
 
-    def _sorted(self, taken: dict[str, _Taken]) -> tuple[list[Item], list[tuple[str, Item]]]:
-        """The events to send together, and those to send alone in this round. The others wait for a later round."""
+    def _sorted(self, taken: dict[str, _Taken]) -> tuple[list[Item], list[list[Item]], list[tuple[str, Item]]]:
+        """The events to send in one request, in one for each silent index, and alone. The others wait for later."""
         together: list[Item] = []
+        apart: list[list[Item]] = []
         alone: list[tuple[str, Item]] = []
         for name, found in taken.items():
             suspects = self._indices[name].suspects
-            together += [item for item in found.items if item.action not in suspects]
+            usual = [item for item in found.items if item.action not in suspects]
+            if self._indices[name].is_silent and usual:
+                apart.append(usual)
+            else:
+                together += usual
             alone += [(name, item) for item in found.items if item.action in suspects][:_ALONE_A_ROUND]
-        return together, alone
+        return together, apart, alone
 
     def _alone(self, name: str, item: Item, outcome: Outcome) -> list[Unsettled]:
         """Send one event in a request of its own; gives it back if it can't be delivered now."""
@@ -204,6 +215,7 @@ class Retry:
             if is_own_fault(said.status):
                 waits.suspects.setdefault(said.action, 0)
             waits.problem = f"{said.status} {said.kind}".strip()
+            waits.is_silent = said.kind == NO_ANSWER
         others = [said for said in refusals if not is_own_fault(said.status)]
         if others or (len(rest) == len(found.items) > 1):
             self._sender.refusing.add(name.encode())

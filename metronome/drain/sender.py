@@ -6,6 +6,7 @@ again without being stored twice, even if nobody knows whether it was stored the
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import sqlite3
@@ -19,11 +20,23 @@ import elastic_transport
 from elasticsearch import ApiError, Elasticsearch
 
 from metronome.drain.body import Item, by_index, count, indices, items, lines
-from metronome.drain.judge import FILTER, AllStored, Reply, RequestRefused, judge, refusal, refuses_request, understood
+from metronome.drain.judge import (
+    FILTER,
+    NO_ANSWER,
+    AllStored,
+    Reply,
+    RequestRefused,
+    Unanswered,
+    judge,
+    refusal,
+    refuses_request,
+    understood,
+)
 from metronome.errors import MetronomeError
 from metronome.metrics import Metrics
 from metronome.spool.held import Held
 from metronome.spool.quarantine import Quarantine, Refusal
+from metronome.store.client import health
 
 log = logging.getLogger("metronome.drain")
 
@@ -38,6 +51,13 @@ PATIENCE_S = 2.0
 
 #: How often an item that lost a race for a name's type is sent again. After that, the item itself counts as the cause.
 _MAX_RACES = 4
+
+#: Seconds in which an index must answer a request of its own, after one that it was part of wasn't answered. If it is
+#: only slow, Elasticsearch still stores the events.
+SILENT_S = 10.0
+
+#: Seconds in which a cluster that is there says how it is.
+_ALIVE_S = 5.0
 
 _PAUSE_S = (0.1, 0.2, 0.5, 1, 2, 5)
 
@@ -150,6 +170,8 @@ class Sender:
         while True:
             if isinstance(reply, RequestRefused):
                 return left + self._settle_halves(some, reply.status, outcome, until)
+            if isinstance(reply, Unanswered):
+                return left + self._settle_by_index(some, outcome, until)
             if isinstance(reply, AllStored):
                 outcome.indexed += reply.count
                 return left
@@ -179,6 +201,18 @@ class Sender:
             return []
         middle = len(some) // 2
         return self.deliver(some[:middle], outcome, until=until) + self.deliver(some[middle:], outcome, until=until)
+
+    def _settle_by_index(self, some: list[Item], outcome: Outcome, until: float) -> list[Unsettled]:
+        """Find the indices that don't answer, after a request as a whole wasn't answered; gives their items back."""
+        left: list[Unsettled] = []
+        for index, group in by_index(some).items():
+            reply = self._send(lines(group), len(group), {index}, timeout_s=SILENT_S)
+            if isinstance(reply, Unanswered):
+                reason = "its index doesn't answer, though the cluster does"
+                left += [Unsettled(item, Refusal(item.action, item.source, 504, NO_ANSWER, reason)) for item in group]
+            else:
+                left += self.settle(group, reply, outcome, until=until)
+        return left
 
     def _judge_all(
         self, some: list[Item], results: list[dict[str, Any]], outcome: Outcome
@@ -254,8 +288,8 @@ class Sender:
             self.refusing.add(index)
         return True
 
-    def _send(self, body: bytes, events: int, names: set[bytes]) -> Reply:
-        """One request, again and again until there is an answer to it."""
+    def _send(self, body: bytes, events: int, names: set[bytes], *, timeout_s: float | None = None) -> Reply:
+        """One request, again and again until there is an answer to it, or the cluster answers all but this request."""
         tries = 0
         while True:
             if self.stopping.is_set():
@@ -263,7 +297,7 @@ class Sender:
             started = time.monotonic()
             try:
                 self._prepare_indices(names)
-                answer = self._post(body)
+                answer = self._post(body, timeout_s)
             except ApiError as error:
                 if refuses_request(error.meta.status, error.meta.headers):
                     self.metrics.bulk_requests.labels("refused").inc()
@@ -271,6 +305,9 @@ class Sender:
                 problem = f"{error.meta.status} {error.message}"
             except (elastic_transport.TransportError, MetronomeError) as error:
                 problem = f"{type(error).__name__}: {error}"
+                if isinstance(error, elastic_transport.ConnectionTimeout) and self._is_alive():
+                    self.metrics.bulk_requests.labels("failed").inc()
+                    return Unanswered()
             else:
                 self.metrics.bulk_seconds.observe(time.monotonic() - started)
                 reply = understood(answer, events)
@@ -287,9 +324,16 @@ class Sender:
             self._pause(tries)
             tries += 1
 
-    def _post(self, body: bytes) -> Any:
+    def _post(self, body: bytes, timeout_s: float | None) -> Any:
         asked = {"filter_path": FILTER, "timeout": f"{int(1000 * self.shard_wait_s)}ms"}
-        return self.client.perform_request("POST", "/_bulk", params=asked, headers=_HEADERS, body=body).body
+        client = self.client if timeout_s is None else self.client.options(request_timeout=timeout_s)
+        return client.perform_request("POST", "/_bulk", params=asked, headers=_HEADERS, body=body).body
+
+    def _is_alive(self) -> bool:
+        """Whether the cluster answers."""
+        with contextlib.suppress(MetronomeError):
+            return bool(health(self.client, timeout_s=_ALIVE_S))
+        return False
 
     def _prepare_indices(self, names: set[bytes]) -> None:
         """Make sure that the template is there before an event creates an index, even if somebody deleted it."""

@@ -111,6 +111,12 @@ FIELDS: tuple[Field, ...] = (
     ),
     Field("linked_id", "keyword", "Another id of the person of `distinct_id`, in `$identify`, `$alias`, `$merge`."),
     Field("reverses", "keyword", "`_id` of the link that `$unmerge` takes back."),
+    Field(
+        "analytics_index",
+        "keyword",
+        "Index that AnalyticsTracker was given, where it isn't the default: its events are kept apart.",
+        dialect="applications",
+    ),
     Field("merged_by", "keyword", "Key with which people were merged or unmerged.", owned=True, dialect="people"),
     _stretch("id", "keyword", "A stretch of a video that was played: `video.play` opens it, `video.watch` is it."),
     _stretch("session", "keyword", "The join of the player that watched it."),
@@ -130,6 +136,36 @@ FIELDS: tuple[Field, ...] = (
     _stretch("browser", "keyword", "Browser, as the video API names it.", searched=False),
     _stretch("platform", "keyword", "Platform, as the video API names it.", searched=False),
     _stretch("device", "keyword", "Device, as the video API names it.", searched=False),
+    Field(
+        "counter.key",
+        "keyword",
+        "Of a counted usage: distinct ones are usages, where two within a slot of 30 s are one.",
+        owned=True,
+        dialect="counted",
+    ),
+    Field(
+        "counter.click",
+        "keyword",
+        "Keyed hash of visitor and link: two events at most 30 s apart that share it are a double click.",
+        owned=True,
+        searched=False,
+        dialect="counted",
+    ),
+    Field(
+        "counter.click_before",
+        "keyword",
+        "The same under the key of the day before, in the first 30 s of a day.",
+        owned=True,
+        dialect="counted",
+    ),
+    Field(
+        "counter.about",
+        "keyword",
+        "What a counted usage was about, as JSON: item, title, databases, customers.",
+        owned=True,
+        searched=False,
+        dialect="counted",
+    ),
 )
 
 #: Names that no client can set, whichever dialect it speaks: what the gateway says of an event can be trusted.

@@ -18,6 +18,7 @@ import re
 from collections.abc import Iterable
 from fnmatch import translate
 from ipaddress import ip_address
+from itertools import chain
 from typing import Any
 
 from metronome.event.agents import judge
@@ -192,7 +193,7 @@ class Privacy:
         Raises RecursionError for a value that is nested hundreds of levels deep.
         """
         if isinstance(value, list):
-            return [inner for inner in (self.without(inner, prefix) for inner in value) if inner is not WITHHELD]
+            return value if is_clean(value) else self._without_list(value, prefix)
         if not isinstance(value, dict):
             return WITHHELD if is_address(value) and self.kind(prefix[:-1]) != "kept" else value
         found = {}
@@ -209,6 +210,13 @@ class Privacy:
                 found[name] = self.cut(inner) if kind == "page" else inner
         return found
 
+    def _without_list(self, values: list[Any], prefix: str) -> list[Any]:
+        found = (
+            self._without_list(inner, prefix) if isinstance(inner, list) else self.without(inner, prefix)
+            for inner in values
+        )
+        return [inner for inner in found if inner is not WITHHELD]
+
     def masked(self, text: str) -> str:
         """A text that can't be read as JSON, without the addresses, agents and credentials that can be told in it."""
         # 198.51.100.7 - - [22/Nov/2026:09:30:00 +0000] "GET /p?token=1 HTTP/1.1" 200 5 "-" "Mozilla/5.0"
@@ -220,6 +228,17 @@ class Privacy:
     def _masked_member(self, found: re.Match[str]) -> str:
         kind = self.kind(found["name"])
         return found[0] if kind in ("", "kept") else f'"{found["name"]}":"…"'
+
+
+def is_clean(values: list[Any]) -> bool:
+    """Whether an array holds neither addresses nor objects, in arrays of arrays either."""
+    # Level by level, since a call for each of many empty arrays costs more than all the rest.
+    level = values
+    while level:
+        if dict in set(map(type, level)) or any(map(is_address, [inner for inner in level if type(inner) is str])):
+            return False
+        level = list(chain.from_iterable([inner for inner in level if type(inner) is list]))
+    return True
 
 
 #: Stands for a value that isn't stored.

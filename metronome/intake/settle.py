@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any, NamedTuple
 
 from metronome.event.fields import AGENT_NAMES, METADATA, OWNED, Event
@@ -30,6 +31,11 @@ _AGENT = AGENT_NAMES[0]
 
 #: Types of values that need no settling.
 PLAIN = frozenset((str, int, float, bool, type(None)))
+
+#: What Elasticsearch would take a value for. Flags and texts are both keywords.
+_KINDS = {str: "text", bool: "text", int: "number", float: "number"}
+
+_HOLDERS = {dict, list}
 
 #: Most names that are remembered. Whoever sends more makes names up, so remembering them saves nothing.
 _MAX_KNOWN = 20_000
@@ -226,8 +232,14 @@ class Settled(dict[str, Any]):
 
 
 def holds_address(value: Any) -> bool:
-    """Whether a value is an address, or an array that holds one. Arrays are no deeper than settling allows."""
-    return any(map(holds_address, value)) if type(value) is list else is_address(value)
+    """Whether a value is an address, or an array that holds one."""
+    # Level by level, since a call for each of many empty arrays costs more than all the rest.
+    level = [value]
+    while level:
+        if any(map(is_address, [inner for inner in level if type(inner) is str])):
+            return True
+        level = list(chain.from_iterable([inner for inner in level if type(inner) is list]))
+    return False
 
 
 def _first_text(value: Any) -> Any:
@@ -238,22 +250,17 @@ def _first_text(value: Any) -> Any:
 
 
 def _kinds(values: list[Any], depth_left: int, draw: Callable[[int], None]) -> set[str]:
-    """The types Elasticsearch would see: `number`, `text`, `object`."""
+    """The types Elasticsearch would see: `number`, `text`, `object`. Looks at one level of all arrays at a time."""
     if depth_left < 0:
         raise Unacceptable("arrays are nested too deep")
-    kinds: set[str] = set()
-    for value in values:
-        if type(value) is list:
-            draw(len(value))
-            kinds |= _kinds(value, depth_left - 1, draw)
-        elif isinstance(value, bool | str):  # both are keywords
-            kinds.add("text")
-        elif isinstance(value, int | float):
-            kinds.add("number")
-        elif type(value) is dict:
-            draw(len(value))
-            kinds.add("object")
-            _kinds(list(value.values()), depth_left - 1, draw)  # for its depth
+    types = set(map(type, values))
+    kinds = {_KINDS[kind] for kind in types if kind in _KINDS}
+    for kind in types & _HOLDERS:
+        held: list[Any] = [value for value in values if type(value) is kind]
+        inner = list(chain.from_iterable([value.values() for value in held] if kind is dict else held))
+        draw(len(inner))
+        found = _kinds(inner, depth_left - 1, draw)
+        kinds |= {"object"} if kind is dict else found  # of objects only the depth matters
     return kinds
 
 

@@ -32,14 +32,9 @@ class Ports:
     tls: ssl.SSLContext | None
 
 
-def is_wanted(settings: Settings) -> bool:
-    """Whether any port is switched on."""
-    return bool(settings.forward_bind or settings.lines_bind or settings.lines_udp_bind)
-
-
 def ports(settings: Settings) -> Ports:
     """The ports of these settings. Raises SetupError for a wrong setting, and for a port that is open unasked."""
-    if not is_wanted(settings):
+    if not settings.listens:
         raise SetupError(f"nothing to listen to: set {FORWARD_BIND}, {LINES_BIND} or {LINES_UDP_BIND}")
     if settings.forward_username and not settings.forward_shared_key:
         raise SetupError("METRONOME_FORWARD_USERNAME: the handshake needs METRONOME_FORWARD_SHARED_KEY too")

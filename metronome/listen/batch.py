@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from metronome.errors import Busy
+from metronome.errors import Busy, Refused
 from metronome.intake import Intake, Origin, Receipt, Unreadable
 from metronome.listen.forward import read_message
 from metronome.listen.framing import Unframed
@@ -24,6 +24,8 @@ from metronome.settings import Settings
 from metronome.wire.events import Limits, read_events
 
 log = logging.getLogger("metronome.listen")
+
+_NDJSON = "application/x-ndjson"
 
 FORWARD = "forward"
 LINES = "lines"
@@ -37,7 +39,7 @@ BATCH_BYTES = 2**20
 #: Bytes of frames that may wait; beyond it nothing more is read.
 WAITING_BYTES = 32 * 2**20
 
-#: Bytes of records that become objects at one time: a record of nothing but empty arrays takes 70 times its bytes.
+#: Bytes of records, and of the values inside them, that become objects at one time.
 _OBJECTS_BYTES = 2**20
 
 #: An escaped character takes six bytes in a line and may take two in what is stored; blanks take nothing there.
@@ -154,7 +156,17 @@ def read_lines(block: bytes, settings: Settings) -> list[Any]:
         block = b"\n".join(line for line in lines if len(line) <= longest)
     # A block is what has come so far, not a request: it is bounded by its bytes alone.
     limits = Limits(len(lines), settings.max_event_bytes)
-    return read_events(block, "application/x-ndjson", limits).events + long
+    try:
+        return read_events(block, _NDJSON, limits).events + long
+    except Refused:  # a line of very many values: it costs the other lines of the block nothing
+        return [event for line in block.split(b"\n") for event in _read_line(line, settings)] + long
+
+
+def _read_line(line: bytes, settings: Settings) -> list[Any]:
+    try:
+        return read_events(line, _NDJSON, Limits(settings.max_batch_events, settings.max_event_bytes)).events
+    except Refused as error:
+        return [Unreadable(error.message, line)]
 
 
 class Batches:

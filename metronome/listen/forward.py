@@ -19,9 +19,11 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Any
 
 import msgpack
+import orjson
 
 from metronome.errors import Refused
 from metronome.event.fields import Event
@@ -40,6 +42,16 @@ _BYTES_PER_JSON_BYTE = 4
 _TEXT = frozenset((*range(0xA0, 0xC0), 0xC4, 0xC5, 0xC6, 0xD9, 0xDA, 0xDB))
 _ARRAY = frozenset((*range(0x90, 0xA0), 0xDC, 0xDD))
 _NIL = 0xC0
+
+#: What isn't a time is kept as it came, but nobody's time has more values.
+_VALUES_OF_TIME = 100
+
+_TOO_MANY = "it has more values than an event can have (METRONOME_MAX_EVENT_BYTES)"
+
+_HOLDERS = (dict, list)
+
+#: An event of no more properties takes no room worth counting beside its bytes.
+_USUAL = 255
 
 #: Types of names that need no change.
 _NAMES = frozenset((str,))
@@ -64,7 +76,7 @@ class Message:
         return len(self.places) // 3
 
     def events(self, settings: Settings, start: int = 0) -> Iterator[tuple[Any, int]]:
-        """Each entry from `start` on as an event, or as `Unreadable`, with the bytes that it took."""
+        """Each entry from `start` on as an event, or as `Unreadable`, with about the bytes that it takes here."""
         base = _id_base(self.chunk) if self.chunk is not None else ""
         longest = _BYTES_PER_JSON_BYTE * settings.max_event_bytes
         for position in range(start, len(self)):
@@ -74,8 +86,8 @@ class Message:
                 yield Unreadable(f"an entry of {len(entry)} bytes (METRONOME_MAX_EVENT_BYTES)", entry), len(entry)
                 continue
             insert_id = f"{base}-{position}" if base else ""
-            time, record = self.entries[time_at:record_at], self.entries[record_at:end]
-            yield _event(time, record, insert_id, settings.max_depth), end - time_at
+            event = _event(self.entries[time_at:record_at], self.entries[record_at:end], insert_id, settings)
+            yield event, end - time_at + _held_bytes(event)
 
 
 def read_message(frame: bytes, settings: Settings) -> Message:
@@ -178,15 +190,16 @@ def _id_base(chunk: bytes) -> str:
     return base64.urlsafe_b64encode(hashlib.blake2b(chunk, digest_size=18).digest()).decode()
 
 
-def _event(time: bytes, record: bytes, insert_id: str, max_depth: int) -> Any:
+def _event(time: bytes, record: bytes, insert_id: str, settings: Settings) -> Any:
     try:
-        event = _value(record)
+        most = settings.max_event_bytes // 2  # in JSON a value takes two bytes at least
+        event = _value(record, most)
+        if not _is_json(event):
+            event = _AsJson(most).of(event, settings.max_depth)
         if type(event) is not dict:
-            return _as_json(event, max_depth)  # for the door to refuse and to keep
-        if not (PLAIN.issuperset(map(type, event.values())) and _NAMES.issuperset(map(type, event))):
-            event = _as_json(event, max_depth)
+            return event  # for the door to refuse and to keep
         if event.get("@timestamp") is None:
-            _put_time(event, _value(time))
+            _put_time(event, _value(time, _VALUES_OF_TIME))
     except (ValueError, TypeError, OverflowError) as error:
         return Unreadable(f"the record can't be read: {str(error)[:200]}", record)
     if insert_id and event.get("insert_id") in (None, ""):
@@ -194,9 +207,46 @@ def _event(time: bytes, record: bytes, insert_id: str, max_depth: int) -> Any:
     return event
 
 
-def _value(data: bytes) -> Any:
-    """One value. Bytes of a text that aren't UTF-8 become U+FFFD: a log may hold anything."""
-    return msgpack.unpackb(data, strict_map_key=False, unicode_errors="replace", timestamp=3, ext_hook=_extension)
+def _is_json(value: Any) -> bool:
+    """Whether JSON can hold a value as it is. It is written to find out, which costs less than to look at each part."""
+    if type(value) is dict and PLAIN.issuperset(map(type, value.values())) and _NAMES.issuperset(map(type, value)):
+        return True
+    try:
+        orjson.dumps(value, option=orjson.OPT_PASSTHROUGH_DATETIME)
+    except TypeError:
+        return False
+    return True
+
+
+def _held_bytes(event: Any) -> int:
+    """What the values inside arrays and objects take here: an empty array is one byte in MessagePack, and 56 here."""
+    if type(event) is not dict:
+        return 0
+    total, level = max(0, len(event) - _USUAL), [value for value in event.values() if type(value) in _HOLDERS]
+    while level:
+        inner = list(chain.from_iterable([value.values() if type(value) is dict else value for value in level]))
+        total += len(inner)
+        level = [value for value in inner if type(value) in _HOLDERS]
+    return 64 * total
+
+
+def _value(data: bytes, most: int) -> Any:
+    """One value. Bytes of a text that aren't UTF-8 become U+FFFD: a log may hold anything.
+
+    Raises ValueError for an array or object of more than `most` values, before they are read.
+    """
+    try:
+        return msgpack.unpackb(
+            data,
+            strict_map_key=False,
+            unicode_errors="replace",
+            timestamp=3,
+            ext_hook=_extension,
+            max_array_len=most,
+            max_map_len=most,
+        )
+    except ValueError as error:
+        raise (ValueError(_TOO_MANY) if "exceeds max_" in str(error) else error) from None
 
 
 def _extension(code: int, data: bytes) -> Any:
@@ -222,28 +272,37 @@ def _put_time(event: Event, given: Any) -> None:
     try:
         event["@timestamp"] = to_text(read_time(given))
     except ValueError:
-        event["@timestamp"] = _as_json(given, 1)
+        event["@timestamp"] = given if _is_json(given) else _AsJson(_VALUES_OF_TIME).of(given, 1)
 
 
-def _as_json(value: Any, depth_left: int) -> Any:
-    """What JSON can hold: texts for names, bytes and times. Raises ValueError beyond the depth."""
-    if isinstance(value, dict):
-        _check_depth(depth_left)
-        return {_name(name): _as_json(inner, depth_left - 1) for name, inner in value.items()}
-    if isinstance(value, list):
-        _check_depth(depth_left)
-        return [_as_json(inner, depth_left - 1) for inner in value]
-    if isinstance(value, bytes):
-        return value.decode(errors="replace")
-    if isinstance(value, datetime):
-        return to_text(value)
-    return value
+class _AsJson:
+    """Turns a value into what JSON can hold: texts for names, bytes and times.
 
+    Raises ValueError beyond the depth, or beyond a number of values of which no storable event has more.
+    """
 
-def _name(name: Any) -> str:
-    return name if isinstance(name, str) else str(_as_json(name, 1))
+    def __init__(self, values: int) -> None:
+        self._left = values
 
+    def of(self, value: Any, depth_left: int) -> Any:
+        if isinstance(value, dict):
+            self._draw(len(value), depth_left)
+            return {self._name(name): self.of(inner, depth_left - 1) for name, inner in value.items()}
+        if isinstance(value, list):
+            self._draw(len(value), depth_left)
+            return [self.of(inner, depth_left - 1) for inner in value]
+        if isinstance(value, bytes):
+            return value.decode(errors="replace")
+        if isinstance(value, datetime):
+            return to_text(value)
+        return value
 
-def _check_depth(depth_left: int) -> None:
-    if depth_left < 0:
-        raise ValueError("it is nested too deep (METRONOME_MAX_DEPTH)")
+    def _name(self, name: Any) -> str:
+        return name if isinstance(name, str) else str(self.of(name, 1))
+
+    def _draw(self, values: int, depth_left: int) -> None:
+        if depth_left < 0:
+            raise ValueError("it is nested too deep (METRONOME_MAX_DEPTH)")
+        self._left -= values
+        if self._left < 0:
+            raise ValueError(_TOO_MANY)

@@ -9,6 +9,7 @@ import resource
 import signal
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from metronome import logs, process
@@ -24,6 +25,7 @@ from metronome.metrics import Metrics
 from metronome.settings import Settings
 from metronome.spool.files import make_folder
 from metronome.spool.spool import Spool
+from metronome.spool.status import write_listen_status
 
 log = logging.getLogger("metronome.listen")
 
@@ -41,6 +43,8 @@ STOP_WITHIN_S = 15
 
 #: Room in the kernel for datagrams that wait: some ten thousand.
 _DATAGRAM_BYTES = 4 * 2**20
+
+_TELL_EVERY_S = 1.0
 
 #: Open files beside connections: spool, metrics, ports.
 _OTHER_FILES = 64
@@ -250,26 +254,38 @@ def listen(settings: Settings) -> None:
     metrics.publish(settings.metrics_dir / spool.slot)
     door = Door(settings, Intake(settings, spool, metrics, folder=settings.spool_dir))
     try:
-        asyncio.run(_until_stopped(Listener(settings, where, door, metrics), spool.slot))
+        asyncio.run(_until_stopped(Listener(settings, where, door, metrics), settings.spool_dir, spool.slot))
     finally:
         # The order matters: the next owner of the spool's slot goes on counting from the published metrics.
         metrics.close()
         spool.close()
 
 
-async def _until_stopped(listener: Listener, slot: str) -> None:
+async def _tell(folder: Path) -> None:
+    """Write once a second that this process runs, for the health checks. A loop that hangs writes nothing."""
+    try:
+        while True:
+            await asyncio.to_thread(write_listen_status, folder, running=True)
+            await asyncio.sleep(_TELL_EVERY_S)
+    finally:
+        write_listen_status(folder, running=False)
+
+
+async def _until_stopped(listener: Listener, folder: Path, slot: str) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    telling = asyncio.create_task(_tell(folder))
     try:
         await listener.start()
         process.after_start()
         log.info("listening", extra={"spool": slot})
-        ends = {asyncio.create_task(stopping.wait()), asyncio.create_task(listener.broke())}
+        ends = {telling, asyncio.create_task(stopping.wait()), asyncio.create_task(listener.broke())}
         done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
     finally:
+        telling.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await listener.stop()

@@ -1,21 +1,23 @@
 """`metronome load`: a file of events or an access log goes to a gateway, every line once.
 
     1. open      a file, a gzip file (known by its first bytes) or standard input gives lines with offsets (logfile.py)
-    2. read      a line becomes an event (accesslog.py); an unreadable line goes to FILE.unreadable with the reason
+    2. read      a line becomes an event (accesslog.py, splunk.py), or goes to FILE.unreadable with the reason
     3. post      batches go to POST /tick, again and again while the gateway is busy or away
-    4. note      after every receipt, METRONOME_HOME/load holds how far the load got
+    4. note      after every receipt, METRONOME_HOME/load holds how far the load got (note.py)
 
 Why nothing is counted twice: a line's insert_id is made of the file's first line, the line's offset (in the inflated
 file) and the line itself. A file that was renamed, compressed or has grown therefore gives the same ids again. The
-store keeps only one event for each id. The note only saves time: a load that was interrupted sends its last batch once
-more. An event that already has an insert_id keeps it.
+store keeps only one event for each id. A load that was interrupted sends its last batch once more. An event that
+already has an insert_id keeps it.
+
+Why two servers' logs aren't taken for one: they may begin with the same lines, such as a health check's. The notes show
+that a file isn't one of those that were loaded before, and its ids are then made of its number as well (`Note`). A
+machine whose notes don't know the other log, and a stream, need `--source`, which is part of the ids too.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import sys
 import time
 from collections import Counter
@@ -29,10 +31,11 @@ from tqdm import tqdm
 
 from metronome import client
 from metronome.errors import BadQuestion, SetupError, StoreUnavailable
-from metronome.event.fields import TIME_NAMES
-from metronome.files import replace_file
+from metronome.event.fields import TIME_NAMES, Event
 from metronome.load.accesslog import Reader, apache_reader, is_logged_request, json_reader, to_event
 from metronome.load.logfile import Damaged, Line, LogFile
+from metronome.load.note import Kept, Note
+from metronome.load.splunk import splunk_event
 
 #: A batch of more bytes than this is posted, however few events it has. The gateway's limit is 10 MiB.
 MAX_BATCH_BYTES = 4 * 2**20
@@ -43,7 +46,7 @@ PATIENCE_S = 600
 
 _MAX_WAIT_S = 30
 
-FORMS = ("auto", "ndjson", "json", "common", "combined", "vhost_combined", "main")
+FORMS = ("auto", "ndjson", "json", "common", "combined", "vhost_combined", "main", "splunk")
 
 
 @dataclass
@@ -95,22 +98,24 @@ def load_file(
     key: str = "",
     form: str = "auto",
     app: str = "",
+    origin: str = "",
     batch: int = 500,
     unreadable: Path | None = None,
     restart: bool = False,
 ) -> Report:
     """Load a file (`-`: standard input) into the gateway at `url`; returns when every line has its receipt.
 
+    `origin` names the server that wrote the file. Lines of two origins are never taken for one another.
+
     Raises SetupError (a file can't be opened), BadQuestion (`form` is no known form), StoreUnavailable (no gateway
     answered for PATIENCE_S; the same call continues from there) or Refused.
     """
     try:
-        with LogFile(file) as source:
-            note = Note(home, source, url, form, app)
+        with LogFile(file) as source, Note(home, source, url, form, app, origin) as note:
             if restart:
                 note.forget()
             kept = Kept(unreadable or Path(f"{source.name}.unreadable"), note)
-            loading = Loading(source, Reading(form, app, source), url, key, note, kept)
+            loading = Loading(source, Reading(form, app, source, note.identity), url, key, note, kept)
             loading.run(max(1, batch))
             return loading.report
     except Damaged as error:
@@ -127,14 +132,14 @@ def load_file(
 class Reading:
     """Turns a line into the JSON that is posted."""
 
-    def __init__(self, form: str, app: str, source: LogFile) -> None:
+    def __init__(self, form: str, app: str, source: LogFile, identity: str) -> None:
         self._app = app
-        self._source = source
+        self._identity = identity
         self._form = form
         self._apache: Reader | None = None
         if form not in FORMS and "%" not in form:
             raise BadQuestion(f"--format: {form!r} is none of {', '.join(FORMS)}, and no LogFormat string")
-        if form not in ("json", "ndjson"):
+        if form not in ("json", "ndjson", "splunk"):
             try:
                 self._apache = apache_reader(form)
             except ValueError as error:
@@ -149,7 +154,7 @@ class Reading:
         """
         if line.too_long:
             raise ValueError(f"is longer than {len(line.raw)} bytes")
-        insert_id = f"{self._source.fingerprint}-{line.offset:x}-{hashlib.blake2b(line.raw, digest_size=8).hexdigest()}"
+        insert_id = f"{self._identity}-{line.offset:x}-{hashlib.blake2b(line.raw, digest_size=8).hexdigest()}"
         form = self._form
         if form == "auto":
             if line.raw[:1] == b"[":
@@ -159,11 +164,16 @@ class Reading:
             form = self._choose(line.raw) if line.raw[:1] == b"{" else "apache"
         if form == "ndjson":
             return self._given(line.raw, insert_id), ""
-        event = to_event(json_reader(line.raw) if form == "json" or self._apache is None else self._apache(line.raw))
+        event = self._read(form, line.raw)
         event["insert_id"] = insert_id
         if self._app:
             event["app"] = self._app
         return orjson.dumps(event), str(event["event"])
+
+    def _read(self, form: str, raw: bytes) -> Event:
+        if form == "splunk":
+            return splunk_event(raw)
+        return to_event(json_reader(raw) if form == "json" or self._apache is None else self._apache(raw))
 
     def _choose(self, raw: bytes) -> str:
         """The format of a file of JSON lines, `json` (an access log) or `ndjson` (events). The first line decides."""
@@ -280,88 +290,3 @@ class Loading:
             else:
                 self._answered = True
                 return receipt
-
-
-class Note:
-    """How far the load of a file got. Each combination of file, gateway, app and format has a small JSON file for it.
-
-    The loaded file is recognized by its first line. A load continues only if the last line that was read still stands
-    at its offset. Otherwise this is another file with the same first line, and it is read from its beginning.
-    """
-
-    def __init__(self, home: Path, source: LogFile, url: str, form: str, app: str) -> None:
-        key = hashlib.blake2b(json.dumps([source.fingerprint, url, form, app]).encode(), digest_size=12).hexdigest()
-        self.path = home / "load" / f"{key}.json"
-        self._source = source
-        self.forget()
-        if source.seekable:
-            self._recall(source)
-
-    def forget(self) -> None:
-        self.line, self.offset = 0, 0
-        self._last: dict[str, Any] = {}
-        self.kept_in, self.kept_bytes = "", 0
-
-    def _recall(self, source: LogFile) -> None:
-        try:
-            noted = json.loads(self.path.read_text())
-            last = noted["last"]
-        except (FileNotFoundError, ValueError, KeyError):
-            return
-        if last and source.hash_of(last["offset"], last["bytes"]) == last["hash"]:
-            self.line, self.offset, self._last = noted["line"], noted["offset"], last
-            self.kept_in, self.kept_bytes = noted["unreadable"], noted["unreadable_bytes"]
-
-    def reach(self, line: Line) -> None:
-        """Remember a line as done, once `save` is called. A line without its end is read again next time."""
-        if not line.cut:
-            self.line, self.offset = line.number, line.offset + line.size
-            self._last = {"offset": line.offset, "bytes": line.size, "hash": line.hash}
-
-    def save(self) -> None:
-        if not self._source.seekable:  # a stream is always read from its beginning
-            return
-        noted = {
-            "file": self._source.name,
-            "line": self.line,
-            "offset": self.offset,
-            "last": self._last,
-            "unreadable": self.kept_in,
-            "unreadable_bytes": self.kept_bytes,
-        }
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        # Durable: after a crash, an old note only costs the time of one batch; an empty one would start from line 1.
-        replace_file(self.path, json.dumps(noted), durable=True)
-
-
-class Kept:
-    """The file of lines that aren't loaded, as JSON lines: `{"line", "offset", "reason", "text"}`. Made when needed."""
-
-    def __init__(self, path: Path, note: Note) -> None:
-        self.path = path.absolute()
-        self._note = note
-        self._rows: list[bytes] = []
-        if note.kept_in != str(self.path):
-            note.kept_in, note.kept_bytes = str(self.path), 0
-
-    def keep(self, line: Line, reason: str) -> None:
-        text = line.raw.decode("utf-8", "backslashreplace")
-        row = {"line": line.number, "offset": line.offset, "reason": reason, "text": text}
-        self._rows.append(orjson.dumps(row) + b"\n")
-
-    def flush(self) -> None:
-        """Write the kept rows at the length that the note holds. Rows of an interrupted batch are overwritten.
-
-        That batch is read again, so without this its rows would stand in the file twice.
-        """
-        if not self._rows:
-            return
-        # The lines are as private as the log, hence 0600. An existing path may be a device such as /dev/null; then it
-        # isn't truncated.
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            if self.path.is_file():
-                file.truncate(min(self._note.kept_bytes, file.seek(0, os.SEEK_END)))
-                self._note.kept_bytes = file.seek(0, os.SEEK_END) + sum(map(len, self._rows))
-            file.write(b"".join(self._rows))
-        self._rows.clear()

@@ -86,16 +86,17 @@ class LogFile:
         """Bytes read so far. For a file they are counted on disk, for a stream after inflating."""
         return self._file.tell() if self.seekable else self._taken
 
-    def hash_of(self, offset: int, size: int) -> str:
+    def hash_of(self, offset: int, size: int) -> str | None:
         """Hash of the line that stands at an offset; `size`, in bytes, includes its line end.
 
-        If the file ends earlier, only the bytes that exist are hashed. If it is damaged, the hash is "".
+        None if the file ends before the line does, or can't be read so far.
         """
         try:
             self._stream.seek(offset)
-            return _hash(_bare(self._stream.read(size), offset))
+            text = self._stream.read(size)
         except (EOFError, zlib.error, gzip.BadGzipFile):
-            return ""
+            return None
+        return _hash(_bare(text, offset)) if len(text) == size else None
 
     def lines(self, offset: int, number: int) -> Iterator[Line]:
         """The lines from `offset` to the end. The first of them has the number `number` + 1. Raises Damaged."""

@@ -101,12 +101,20 @@ class Shape:
 
     def _test(
         self,
-        where: conditions.Is | conditions.Compare | conditions.Between | conditions.Contains | conditions.StartsWith,
+        where: conditions.Is
+        | conditions.Outside
+        | conditions.Compare
+        | conditions.Between
+        | conditions.Contains
+        | conditions.StartsWith,
         parameters: Parameters,
     ) -> str:
         if isinstance(where, conditions.Is):
             tests = [self._is(where.name, kind, where.values, parameters) for kind in KINDS]
             return f"({' or '.join(test for test in tests if test) or 'false'})"
+        if isinstance(where, conditions.Outside):
+            outside = [self._outside(where.name, kind, where.values, parameters) for kind in KINDS]
+            return f"({' or '.join(outside)})"
         if isinstance(where, conditions.Compare):
             return _each(self.value(where.name, "number"), f"{{}} {where.op} {_parameter(where.value, parameters)}")
         if isinstance(where, conditions.Between):
@@ -122,6 +130,13 @@ class Shape:
             return ""
         among = ", ".join(_parameter(value, parameters) for value in wanted)
         return _each(self.value(name, kind), f"{{}} in ({among})")
+
+    def _outside(self, name: str, kind: str, values: tuple[Any, ...], parameters: Parameters) -> str:
+        known = [value for value in values if type(value) in _PYTHON[kind]]
+        if not known:
+            return _exists(self.value(name, kind))
+        among = ", ".join(_parameter(value, parameters) for value in known)
+        return _each(self.value(name, kind), f"{{}} not in ({among})")
 
 
 def _parameter(value: Any, parameters: Parameters) -> str:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import duckdb
 import numpy as np
@@ -80,8 +80,21 @@ class Rows:
     columns: dict[Wanted | Mask, Values]
 
 
+class Files(Protocol):
+    """The files of a day; they stay readable while they are open."""
+
+    @property
+    def paths(self) -> list[str]: ...
+
+
+class Opens(Protocol):
+    """Opens the files of a day, as a Folder does; None where the day has none."""
+
+    def open(self, day: date, /) -> AbstractContextManager[Files | None]: ...
+
+
 def read(
-    folder: Folder,
+    folder: Opens,
     days: Sequence[date],
     wanted: Sequence[Wanted | Mask],
     where: Where = All(()),  # noqa: B008

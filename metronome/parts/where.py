@@ -21,6 +21,14 @@ class Is:
 
 
 @dataclass(frozen=True)
+class Outside:
+    """The property has a value that is none of these. It may have others that are."""
+
+    name: str
+    values: tuple[str | float | bool, ...]
+
+
+@dataclass(frozen=True)
 class Compare:
     """The property is a number, or for `@timestamp` and `received_at` Unix milliseconds, on that side of `value`."""
 
@@ -72,4 +80,4 @@ class Not:
     of: Where
 
 
-Where = Is | Compare | Between | Contains | StartsWith | Exists | All | Any | Not
+Where = Is | Outside | Compare | Between | Contains | StartsWith | Exists | All | Any | Not

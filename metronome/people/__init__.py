@@ -5,6 +5,7 @@
 3. fold.py         what links mean: the guard, the order, the limits
 4. properties.py   `$set` events folded along with the links of a person
 5. people.py       the room's door: resolve ids, describe a person
+   view.py        who is whom as one question sees it, while links come
    notes.py        what was said a moment ago, which Elasticsearch can't show yet
    activity.py     hour, day, week and month of a moment
 
@@ -13,5 +14,6 @@ Nothing about people is stored but the events, so everything can be computed aga
 
 from metronome.people.fold import owner_of
 from metronome.people.people import People, Person
+from metronome.people.view import View
 
-__all__ = ["People", "Person", "owner_of"]
+__all__ = ["People", "Person", "View", "owner_of"]

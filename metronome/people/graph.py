@@ -96,14 +96,19 @@ class Graph:
         self._kind[row] = _GONE
         self._changed.add(self._source[row])
 
-    def resolve(self, ids: Sequence[str]) -> list[str]:
-        """The person of each id; an id that nothing links is a person of its own."""
-        number, person, names = self._numbers.get, self._person, self._names
-        return [name if (at := number(name)) is None else names[person[at]] for name in ids]
+    def persons(self) -> array[int]:
+        """Everybody as known now, for `resolve`. Numbers and names only grow, so it stays right while links come."""
+        return self._person[:]
 
-    def resolve_as_of(self, ids: Sequence[str], at: int) -> list[str]:
-        """The same by the links up to `at`, in milliseconds of Unix time."""
-        folds: dict[int, dict[int, int]] = {}
+    def resolve(self, ids: Sequence[str], persons: array[int] | None = None) -> list[str]:
+        """The person of each id; an id that nothing links is a person of its own."""
+        person = self._person if persons is None else persons
+        number, names, known = self._numbers.get, self._names, len(person)
+        return [name if (at := number(name, known)) >= known else names[person[at]] for name in ids]
+
+    def resolve_as_of(self, ids: Sequence[str], at: int, folds: dict[int, dict[int, int]] | None = None) -> list[str]:
+        """The same by the links up to `at`, in milliseconds of Unix time. `folds` keeps what was folded, by root."""
+        folds = {} if folds is None else folds
         found = []
         for name in ids:
             number = self._numbers.get(name)

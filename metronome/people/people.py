@@ -20,6 +20,7 @@ from metronome.people.graph import Graph
 from metronome.people.notes import Notes
 from metronome.people.properties import Change, Properties, fold_properties
 from metronome.people.source import LinkSource
+from metronome.people.view import View
 from metronome.periods import from_ms, read_time, to_ms, to_text
 from metronome.settings import Settings
 from metronome.store.client import our_errors
@@ -92,11 +93,15 @@ class People:
         self._notes.close()
 
     def _run(self) -> None:
+        failed = 0
         while True:
             try:
                 self.refresh()
+                failed = 0
             except MetronomeError as error:
-                if (unsaid := self._sparing.turn(str(error))) is not None:
+                # A day's index that is being made can't be searched for a moment, and that is no trouble.
+                failed += 1
+                if failed > 2 and (unsaid := self._sparing.turn(str(error))) is not None:
                     log.warning("links can't be read", extra={"problem": str(error), "unsaid": unsaid})
             except Exception:
                 log.exception("links can't be read")
@@ -110,6 +115,11 @@ class People:
         self.keep_fresh()
         with self._lock:
             return self._graph.resolve(ids) if as_of is None else self._graph.resolve_as_of(ids, to_ms(as_of))
+
+    def view(self, as_of: datetime | None = None) -> View:
+        """Who is whom now, or by the links up to `as_of`, for one question. Raises StoreUnavailable and the like."""
+        self.keep_fresh()
+        return View(self._graph, self._lock, None if as_of is None else to_ms(as_of))
 
     def moves(self, as_of: datetime | None = None) -> Moves[str]:
         """The few sessions whose later events belong to another user, for `owner_of`: resolve what that gives.

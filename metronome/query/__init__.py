@@ -11,6 +11,7 @@
    search.py           sends a search, pages through its rows, and waits for a shard that is being made
    shipped.py          documents of other shippers: their facts are derived on reading
    journeys/           funnels, retention and paths, from day parts
+   persons/            figures of persons, and the persons themselves, from day parts
 4. partial.py      a source's part of an answer, in a form that can be added up
 5. answer.py       figures with typed keys, whether they are exact, and up to which time they hold every event
 """
@@ -58,6 +59,9 @@ from metronome.query.journeys.questions import (
     Unresolved,
     Window,
 )
+from metronome.query.persons import answering as _persons  # noqa: F401 - the same
+from metronome.query.persons.questions import Evidence, FromParts, Members, Persons
+from metronome.query.persons.rules import Did, Ids, OfPerson, asks_persons, events_of
 from metronome.query.question import (
     Count,
     Known,
@@ -69,6 +73,7 @@ from metronome.query.question import (
     Properties,
     Question,
     Ranges,
+    Seen,
     Sum,
     Unique,
     Values,
@@ -115,10 +120,14 @@ __all__ = [
     "Condition",
     "Contains",
     "Count",
+    "Did",
     "Every",
+    "Evidence",
     "Exclusion",
+    "FromParts",
     "Funnel",
     "Has",
+    "Ids",
     "In",
     "Is",
     "Item",
@@ -126,13 +135,16 @@ __all__ = [
     "Listing",
     "Max",
     "Mean",
+    "Members",
     "Min",
     "Missing",
     "Not",
+    "OfPerson",
     "Outside",
     "Page",
     "Paths",
     "Percentile",
+    "Persons",
     "Properties",
     "Property",
     "Question",
@@ -140,6 +152,7 @@ __all__ = [
     "Resolver",
     "Retention",
     "Row",
+    "Seen",
     "Source",
     "Sources",
     "StartsWith",
@@ -151,6 +164,8 @@ __all__ = [
     "Window",
     "answers",
     "ask",
+    "asks_persons",
+    "events_of",
     "of_app",
     "open_door",
     "watching",

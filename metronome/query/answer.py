@@ -39,6 +39,8 @@ class Answer:
     error_bound: Number = 0
     ignored_values: int = 0
     watermark: datetime | None = None
+    #: Days that were read from an archive, with the bytes that were fetched for each.
+    archived: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def total(self) -> Number:
@@ -58,6 +60,15 @@ class Page:
     events: tuple[Event, ...]
     after: Mapping[str, Any] | None
     total: int
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """How many events, and the times of the first and last; None where there is none."""
+
+    events: int = 0
+    first: datetime | None = None
+    last: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ def search_body(questions: Sequence[Question], kinds: Kinds, *, sets: bool = Fal
     Without it, Elasticsearch counts them.
     """
     common = common_parts(questions)
-    own = tuple(_without(question, common) for question in questions)
+    own = tuple(without(question, common) for question in questions)
     aggs = (_remembered if all(q.period == Period() for q in own) else _aggregations)(own, kinds, sets)
     return {
         "size": 0,
@@ -172,7 +172,8 @@ def _but_has(where: Condition) -> Condition:
     return All() if isinstance(where, Has) else where
 
 
-def _without(question: Question, common: list[Condition]) -> Question:
+def without(question: Question, common: list[Condition]) -> Question:
+    """The question without what it has in common with others, which is asked once for all."""
     # The period stays only if edges of buckets are computed from it. Without a period, the aggregations are the same
     # for every item, so they can be remembered.
     own = [part for part in parts_of(question.where) if part not in common]

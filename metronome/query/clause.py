@@ -36,7 +36,7 @@ _MAX_TERM_BYTES = 32766
 _WHOLE_NUMBERS = frozenset(field.name for field in FIELDS if field.kind == "long")
 
 #: A number as JSON writes it: so it stands in a keyword where text came first that day.
-_NUMBER = "-?[0-9]+(\\.[0-9]+)?([eE][-+]?[0-9]+)?"
+NUMBER = "-?[0-9]+(\\.[0-9]+)?([eE][-+]?[0-9]+)?"
 
 
 def clause(condition: Condition, kinds: Kinds) -> Json:
@@ -185,13 +185,14 @@ _CLAUSES: dict[type, Callable[[Any, Kinds], Json]] = {
 def unreadable(question: Question, fields: list[str], kinds: Kinds) -> Json | None:
     """Matches events with a value that a question can't compare: it isn't indexed, or it is a number among texts."""
     found: list[Json] = [{"terms": {"_ignored": fields}}] if fields else []
-    numeric = {name for name in _asked_as_numbers(question) if kinds.of(name) in TEXTS}
-    found += [{"regexp": {name: {"value": _NUMBER}}} for name in sorted(numeric)]
+    numeric = {name for name in asked_as_numbers(question) if kinds.of(name) in TEXTS}
+    found += [{"regexp": {name: {"value": NUMBER}}} for name in sorted(numeric)]
     found += [_exists(name) for name in fields if kinds.of(name) == "other"]
     return _any(found) if found else None
 
 
-def _asked_as_numbers(question: Question) -> list[str]:
+def asked_as_numbers(question: Question) -> list[str]:
+    """The fields whose values a question takes for numbers."""
     names = [grouping.field for grouping in question.by if isinstance(grouping, Ranges)]
     if not isinstance(question.measure, Count | Unique):
         names.append(question.measure.field)

@@ -8,14 +8,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, Protocol
 
+from metronome.errors import BadQuestion
 from metronome.periods import Every, Period
-from metronome.query.answer import Answer, Row
+from metronome.query.answer import Answer, Number, Row
 from metronome.query.body import MAX_BUCKETS, too_many_buckets
 from metronome.query.index import Index
 from metronome.query.journeys.days import Days
@@ -96,7 +97,31 @@ def _ask_questions(questions: Sequence[Question], sources: Sources, now: datetim
 
 @answers(Known)
 def _ask_known(questions: Sequence[Known], sources: Sources, now: datetime) -> list[bool]:
-    return [sources.index.is_known(question) for question in questions]
+    return [sources.index.is_known(known) or _is_elsewhere(known, sources) for known in questions]
+
+
+def _is_elsewhere(known: Known, sources: Sources) -> bool:
+    """Whether another source has such an event; the latest days are looked at first, and one is enough."""
+    counted = Question(known.where)
+    for source in sources.others:
+        for period in reversed(source.holds(counted.period)):
+            (partial,) = source.partials([replace(counted, period=period)], alone=False)
+            if any(tally.events for tally in partial.tallies.values()):
+                return True
+    return False
+
+
+def refuse_other_days(period: Period, sources: Sources, what: str) -> None:
+    """Raises BadQuestion where only another source holds days of the period: an answer would leave them out unsaid."""
+    for source in sources.others:
+        held = source.holds(period)
+        if held:
+            first, last = held[0].start, held[-1].end
+            days = f"{first:%Y-%m-%d} to {last - timedelta(milliseconds=1):%Y-%m-%d}" if first and last else "some days"
+            raise BadQuestion(
+                f"{what} aren't given of archived days ({days}); ask for days after these, say archive=no to leave "
+                "them out, or `metronome restore` them"
+            )
 
 
 def cut(period: Period, sources: Sources) -> list[tuple[Source, Period]]:
@@ -127,23 +152,34 @@ def _without(period: Period, held: Sequence[Period]) -> list[Period]:
 
 def finish(question: Question, partial: Partial, now: datetime, watermark: datetime | None = None) -> Answer:
     """The answer from the sum of all partial answers."""
-    measure = question.measure
-    tallies = dict(partial.tallies)
-    starts = _buckets(question, tallies, now)
-    if not question.by:
-        tallies.setdefault((), Tally())
-    if len(question.by) == 1 and isinstance(question.by[0], Every):
-        tallies = {(start,): tallies.get((start,), Tally()) for start in starts}
-    rows = [Row(_untyped(key), figure(measure, tally)) for key, tally in _in_order(question, tallies)]
-    bound = max((error_bound(measure, tally) for tally in tallies.values()), default=0)
-    every = _every(question)
-    return Answer(
-        rows=tuple(rows),
-        complete={start: _has_ended(every, start, now) for start in starts} if every else {},
+    bound = max((error_bound(question.measure, tally) for tally in partial.tallies.values()), default=0)
+    figures = {key: figure(question.measure, tally) for key, tally in partial.tallies.items()}
+    return replace(
+        assembled(question, figures, now),
         exact=bound == 0 and not partial.ignored,
         error_bound=bound,
         ignored_values=partial.ignored,
         watermark=watermark,
+        archived=partial.archived,
+    )
+
+
+def assembled(question: Question, figures: Mapping[Any, Number | None], now: datetime) -> Answer:
+    """The answer from the figures of all groups that have events: empty buckets are added, and rows put in order.
+
+    Keys are typed, as those of a `Partial`.
+    """
+    starts = _buckets(question, figures, now)
+    nothing = figure(question.measure, Tally())
+    figures = dict(figures)
+    if not question.by:
+        figures.setdefault((), nothing)
+    if len(question.by) == 1 and isinstance(question.by[0], Every):
+        figures = {(start,): figures.get((start,), nothing) for start in starts}
+    every = _every(question)
+    return Answer(
+        rows=tuple(Row(_untyped(key), value) for key, value in _in_order(question, figures)),
+        complete={start: _has_ended(every, start, now) for start in starts} if every else {},
     )
 
 
@@ -151,13 +187,13 @@ def _every(question: Question) -> Every | None:
     return next((grouping for grouping in question.by if isinstance(grouping, Every)), None)
 
 
-def _buckets(question: Question, tallies: dict[Any, Tally], now: datetime) -> list[datetime]:
+def _buckets(question: Question, groups: Iterable[Any], now: datetime) -> list[datetime]:
     """Starts of all buckets of time, empty ones too. An open side of the period ends at the first or last event."""
     every = _every(question)
     if every is None:
         return []
     place = question.by.index(every)
-    held = [key[place] for key in tallies]
+    held = [key[place] for key in groups]
     period = question.period
     # A period that has begun and has no end reaches up to now.
     end = (
@@ -180,17 +216,16 @@ def _has_ended(every: Every, start: datetime, now: datetime) -> bool:
         return False
 
 
-def _in_order(question: Question, tallies: dict[Any, Tally]) -> list[tuple[Any, Tally]]:
+def _in_order(question: Question, figures: Mapping[Any, Number | None]) -> list[tuple[Any, Number | None]]:
     """Sort by bucket of time, ascending, then by figure, largest first, then by value. What is missing comes last."""
     places = [number for number, grouping in enumerate(question.by) if isinstance(grouping, Every)]
 
-    def order(row: tuple[Any, Tally]) -> Any:
-        key, tally = row
-        value = figure(question.measure, tally)
+    def order(row: tuple[Any, Number | None]) -> Any:
+        key, value = row
         others = [_sortable(part) for number, part in enumerate(key) if number not in places]
         return [key[place] for place in places], value is None, -(value or 0), others
 
-    return sorted(tallies.items(), key=order)
+    return sorted(figures.items(), key=order)
 
 
 def _sortable(part: Any) -> tuple[Any, ...]:

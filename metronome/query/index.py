@@ -14,11 +14,11 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from metronome.errors import BadQuestion, StoreRefused
-from metronome.periods import Every, Period, from_ms
+from metronome.errors import BadQuestion, DaysClosed, StoreRefused
+from metronome.periods import Every, Period, from_ms, to_ms
 from metronome.query import shipped
 from metronome.query.body import (
     Json,
@@ -38,9 +38,10 @@ from metronome.query.condition import typed
 from metronome.query.kinds import AS_NAMED, NAMED, Kinds, as_sent
 from metronome.query.partial import Partial, Tally
 from metronome.query.question import Known, Percentile, Question, Unique, Values, fields_of
-from metronome.query.search import Indices, Search
+from metronome.query.search import IndexClosed, Indices, Search
 from metronome.settings import Settings
 from metronome.spool.status import backlog
+from metronome.store.names import day_of_index
 
 #: Most rows of one question. More of them give a 400, or for uniques an estimate of each group.
 MAX_ROWS = 200_000
@@ -69,16 +70,54 @@ class Index:
             self._watermark = (time.monotonic(), known)
         return known
 
+    def refuse_closed(self, period: Period) -> None:
+        """Raises DaysClosed if a closed index may hold events of the period. What isn't a day's index always may."""
+        days = {name: day_of_index(self._settings, name) for name in self.search.closed()}
+        asked = [(name, day) for name, day in days.items() if day is None or _overlaps(day, period)]
+        if asked:
+            # Names of indices go to the log alone.
+            named = sorted(str(day) for _, day in asked if day) or ["no day"]
+            more = f" and {len(asked) - 3} more" if len(asked) > 3 else ""
+            raise DaysClosed(
+                f"the index of {', '.join(named[:3])}{more} is closed, so its events can't be counted; open it, or ask "
+                "for other days",
+                detail=", ".join(sorted(name for name, _ in asked[:20])),
+                retry_after_s=60,
+            )
+
+    def open_only(self) -> Index:
+        """The same, without closed indices."""
+        return Index(self.search.open_only(), self._settings)
+
     def partials(self, questions: Sequence[Question], *, alone: bool) -> list[Partial]:
         """A partial answer to each question, in order. All have one period and see the index at the same moment."""
+        try:
+            return self._partials(questions, alone)
+        except IndexClosed:
+            self.refuse_closed(questions[0].period)
+            return self.open_only()._partials(questions, alone)
+
+    def _partials(self, questions: Sequence[Question], alone: bool) -> list[Partial]:
         fields = list(dict.fromkeys(name for question in questions for name in fields_of(question)))
         try:
             return self._by_kinds(questions, [name for name in fields if name not in NAMED], alone)
+        except IndexClosed:
+            raise
         except StoreRefused:
             # In an index that was made without our template, a named field may have another type.
             return self._by_kinds(questions, fields, alone)
 
     def is_known(self, question: Known) -> bool:
+        """Whether there is such an event. Raises DaysClosed if only a closed index may have one."""
+        try:
+            return self._is_known(question)
+        except IndexClosed:
+            if self.open_only()._is_known(question):
+                return True
+            self.refuse_closed(Period())
+            return False
+
+    def _is_known(self, question: Known) -> bool:
         query = all_of([clause(question.where, AS_NAMED)])
         found = self.search({"size": 0, "track_total_hits": 1, "terminate_after": 1, "query": query})
         return bool(found["hits"]["total"]["value"])
@@ -182,9 +221,19 @@ class Index:
         body = {"size": 0, "track_total_hits": False, "query": query, "aggs": aggs}
         found = self.search(body, indices).get("aggregations", {})
         first, last = (found.get(name, {}).get("value") for name in ("first", "last"))
-        first, last = (0, 0) if first is None or last is None else (first, last)
+        if first is None or last is None:
+            # Without events any bucket will do; one a minute from 1970 on would be too many.
+            edge = period.start or (period.end and period.end - timedelta(milliseconds=1)) or from_ms(0)
+            first = last = to_ms(edge)
         bounded = Period(period.start or from_ms(first), period.end or from_ms(last) + timedelta(milliseconds=1))
         return [replace(question, period=bounded) for question in questions]
+
+
+def _overlaps(day: date, period: Period) -> bool:
+    start = datetime.combine(day, datetime.min.time(), UTC)
+    return (period.end is None or start < period.end) and (
+        period.start is None or period.start < start + timedelta(days=1)
+    )
 
 
 def too_many_rows() -> BadQuestion:

@@ -64,6 +64,14 @@ def read(caps: Mapping[str, Any], fields: Iterable[str]) -> list[tuple[tuple[str
     return [(tuple(indices), kinds) for kinds, indices in classes.items()]
 
 
+def kind_of(described: Mapping[str, Any]) -> str:
+    """The kind of one field by its entry in a mapping."""
+    kind = _OF_TYPE.get(described.get("type", "object"), "other")
+    if kind == "text" and "flag" in (said := described.get("meta", {}).get("kind", "")):
+        return "flags" if said == "flag" else "mixed"
+    return kind
+
+
 def _by_kind(types: Mapping[str, Any]) -> dict[str, frozenset[str] | None]:
     """Kind to the indices that have it (None: all). An index without the field agrees with every other."""
     found: dict[str, frozenset[str] | None] = {}

@@ -16,14 +16,14 @@ from typing import Any
 from metronome.event.facts import DERIVED, derive
 from metronome.event.fields import AGENT_NAMES, Event
 from metronome.periods import from_ms
-from metronome.query.answer import Page, Property
+from metronome.query.answer import Page, Property, Sighting
 from metronome.query.body import STAMPED, Json, all_of, parts_of, within
 from metronome.query.clause import clause
 from metronome.query.condition import All, Condition
-from metronome.query.door import Sources, answers, ask
+from metronome.query.door import Sources, answers, ask, refuse_other_days
 from metronome.query.kinds import NAMED, TEXTS, Kinds
 from metronome.query.partial import EXACT_UNIQUES
-from metronome.query.question import Listing, Properties, Question
+from metronome.query.question import Listing, Properties, Question, Seen
 from metronome.query.search import VIEW_KEPT, Search
 
 #: Documents in one search to fill a page.
@@ -42,7 +42,10 @@ def _list(questions: Sequence[Listing], sources: Sources, now: datetime) -> list
 
 
 def _page(question: Listing, sources: Sources, now: datetime) -> Page:
-    search = sources.index.search
+    if not question.after:
+        refuse_other_days(question.period, sources, "the events themselves")
+    # The view has no closed index. Whether one matters is found out with the number of events.
+    search = sources.index.search.open_only()
     after = dict(question.after) if question.after else _first(question, sources, now)
     events: list[Event] = []
     for number, hit in enumerate(_hits(search, question, after), 1):
@@ -80,7 +83,7 @@ def _hits(search: Search, question: Listing, after: Json) -> Iterator[Json]:
         "size": min(_AT_ONCE, max(question.limit, 10)),
         "query": query,
         "track_total_hits": False,
-        "sort": [{"@timestamp": {"order": order, "unmapped_type": "date"}}, {"_shard_doc": order}],
+        "sort": _sorting(order, total=question.in_order),
     }
     position = after["sort"]
     while True:
@@ -94,6 +97,22 @@ def _hits(search: Search, question: Listing, after: Json) -> Iterator[Json]:
         if len(hits) < body["size"]:
             return
         position = hits[-1]["sort"]
+
+
+def _sorting(order: str, *, total: bool) -> list[Json]:
+    # (field, type, whether an event without it stands first). Elasticsearch can't sort by `_id`: `app` and `insert_id`
+    # are what it is made of.
+    further = [
+        ("seq", "long", True),
+        ("received_at", "date", False),
+        ("app", "keyword", True),
+        ("insert_id", "keyword", True),
+    ]
+    sorting: list[Json] = [{"@timestamp": {"order": order, "unmapped_type": "date"}}]
+    for name, kind, first in further if total else ():
+        missing = "_first" if first == (order == "asc") else "_last"
+        sorting.append({name: {"order": order, "unmapped_type": kind, "missing": missing}})
+    return [*sorting, {"_shard_doc": order}]
 
 
 def _asked(where: Condition, kinds: Kinds) -> Json:
@@ -119,6 +138,29 @@ def _flat(document: Json, before: str = "") -> Iterator[tuple[str, Any]]:
             yield from _flat(value, f"{before}{name}.")
         else:
             yield before + name, value
+
+
+_ENDS: Json = {"first": {"min": {"field": "@timestamp"}}, "last": {"max": {"field": "@timestamp"}}}
+
+
+@answers(Seen)
+def _seen(questions: Sequence[Seen], sources: Sources, now: datetime) -> list[Sighting]:
+    for question in questions:
+        refuse_other_days(question.period, sources, "first and last times")
+        sources.index.refuse_closed(question.period)
+    return [_sighting(question, sources.index.search.open_only()) for question in questions]
+
+
+def _sighting(question: Seen, search: Search) -> Sighting:
+    events, times = 0, []
+    for indices, kinds in search.kinds([name for name in question.where.fields() if name not in NAMED]):
+        query = all_of([clause(question.where, kinds), *within(question.period)])
+        body = {"size": 0, "track_total_hits": True, "query": query, "aggs": _ENDS}
+        found = search(body, indices)
+        events += found["hits"]["total"]["value"]
+        ends = found.get("aggregations", {})
+        times += [ms for name in _ENDS if (ms := ends.get(name, {}).get("value")) is not None]
+    return Sighting(events, from_ms(min(times)), from_ms(max(times))) if times else Sighting(events)
 
 
 @dataclass
@@ -151,7 +193,10 @@ _TYPES = {"number": "number", "flag": "boolean", "flags": "boolean", **dict.from
 
 @answers(Properties)
 def _properties(questions: Sequence[Properties], sources: Sources, now: datetime) -> list[tuple[Property, ...]]:
-    return [tuple(_describe(question, sources.index.search)) for question in questions]
+    for question in questions:
+        refuse_other_days(question.period, sources, "fields")
+        sources.index.refuse_closed(question.period)
+    return [tuple(_describe(question, sources.index.search.open_only())) for question in questions]
 
 
 def _describe(question: Properties, search: Search) -> list[Property]:
@@ -166,10 +211,12 @@ def _describe(question: Properties, search: Search) -> list[Property]:
     for group in groups:
         kinds_seen: set[str] = set()
         for indices, kinds in search.kinds([*dict.fromkeys((*group, *asked))]):
-            aggs = {name: _about(name, kinds) for name in group}
+            # Numbers, since a field's name may hold brackets, which an aggregation's can't.
+            aggs = {str(number): _about(name, kinds) for number, name in enumerate(group)}
             query = all_of([_asked(question.where, kinds), *within(question.period)])
             body = {"size": 0, "track_total_hits": False, "query": query, "aggs": aggs}
-            for name, about in search(body, indices).get("aggregations", {}).items():
+            for number, about in search(body, indices).get("aggregations", {}).items():
+                name = group[int(number)]
                 kind = kinds.of(name)
                 found[name].add(kind, about, alone=kind not in kinds_seen or name not in several)
                 kinds_seen.add(kind)
@@ -182,7 +229,7 @@ def _is_object(types: Json) -> bool:
 
 
 def _about(name: str, kinds: Kinds) -> Json:
-    aggs: Json = {"first": {"min": {"field": "@timestamp"}}, "last": {"max": {"field": "@timestamp"}}}
+    aggs = dict(_ENDS)
     if kinds.of(name) not in ("none", "other"):
         aggs["values"] = {"cardinality": {"field": name, "precision_threshold": EXACT_UNIQUES}}
     return {"filter": {"exists": {"field": name}}, "aggs": aggs}

@@ -57,10 +57,14 @@ class Tally:
 
 @dataclass
 class Partial:
-    """The tallies of a question by group, and the number of events with a value that couldn't be compared."""
+    """The tallies of a question by group, and the number of events with a value that couldn't be compared.
+
+    `archived` has each day that was read from an archive, with the bytes that were fetched for it.
+    """
 
     tallies: dict[Key, Tally] = field(default_factory=dict)
     ignored: int = 0
+    archived: dict[str, int] = field(default_factory=dict)
 
     def at(self, key: Key) -> Tally:
         """The group's tally; a new group gets one."""
@@ -72,6 +76,8 @@ class Partial:
     def add(self, other: Partial) -> None:
         """Add the tallies of another partial answer. This one may take them over, so don't use the other any more."""
         self.ignored += other.ignored
+        for day, fetched in other.archived.items():
+            self.archived[day] = self.archived.get(day, 0) + fetched
         if not self.tallies:
             self.tallies = other.tallies
             return
@@ -117,7 +123,8 @@ def _groups_of(grouping: Grouping, event: Event) -> list[Any]:
 
 def figure(measure: Measure, tally: Tally) -> Number | None:
     """The measure of one group."""
-    return _FIGURES[type(measure)](measure, tally)
+    kind = next(kind for kind in type(measure).__mro__ if kind in _FIGURES)
+    return _FIGURES[kind](measure, tally)
 
 
 def error_bound(measure: Measure, tally: Tally) -> Number:

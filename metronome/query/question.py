@@ -110,13 +110,25 @@ class Known:
 
 @dataclass(frozen=True)
 class Listing:
-    """The events themselves, by time. `after` is where the page before ended (`Page.after`)."""
+    """The events themselves, by time. `after` is where the page before ended (`Page.after`).
+
+    With `in_order`, those of equal time stand in the total order of a subject's events (semantics, section 1).
+    """
 
     where: Condition = PEOPLE
     period: Period = Period()
     limit: int = 100
     newest_first: bool = True
+    in_order: bool = False
     after: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """When the first and the last event that meets `where` happened, and how many there are. No derived fact in it."""
+
+    where: Condition = PEOPLE
+    period: Period = Period()
 
 
 @dataclass(frozen=True)

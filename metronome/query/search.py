@@ -22,9 +22,12 @@ _LONGEST_PAUSE_S = 1.0
 #: Most indices named in one URL. Elasticsearch refuses a URL of more than 4,096 bytes.
 _INDICES = 100
 
-_LENIENT = {"ignore_unavailable": "true", "allow_no_indices": "true"}
+#: Leaves closed indices out.
+_OPEN = {"ignore_unavailable": "true", "allow_no_indices": "true"}
+#: Makes a closed index an error, and one that was deleted a moment ago.
+_EVERY = {"ignore_unavailable": "false", "allow_no_indices": "true", "expand_wildcards": "open,closed"}
 #: If a shard fails, the search is an error. A partial result would be a number that is too small.
-_WHOLE = {**_LENIENT, "allow_partial_search_results": "false"}
+_WHOLE = {"allow_partial_search_results": "false"}
 _HEADERS = {"content-type": "application/json", "accept": "application/json"}
 
 #: How long a view of the indices is kept after each use.
@@ -34,24 +37,42 @@ VIEW_KEPT = "2m"
 Indices = tuple[str, ...] | None
 
 
-class Search:
-    """Asks one Elasticsearch. Safe to use from many threads."""
+class IndexClosed(StoreRefused):
+    """A search met a closed index, whose events it can't count."""
 
-    def __init__(self, client: Elasticsearch, settings: Settings) -> None:
+
+class Search:
+    """Asks one Elasticsearch. Safe to use from many threads.
+
+    A search that meets a closed index raises IndexClosed; with `open_only` it leaves such indices out.
+    """
+
+    def __init__(self, client: Elasticsearch, settings: Settings, *, open_only: bool = False) -> None:
         self._client = client
+        self._settings = settings
         self._pattern = pattern(settings)
         self._timeout_s = settings.query_timeout_s
+        self._which = _OPEN if open_only else _EVERY
+
+    def open_only(self) -> Search:
+        """The same, without closed indices: for a caller who knows that they don't matter."""
+        return Search(self._client, self._settings, open_only=True)
+
+    def closed(self) -> list[str]:
+        """Names of the closed indices."""
+        found = self._send("GET", f"/_resolve/index/{self._pattern}", None, {"expand_wildcards": "closed"})
+        return [index["name"] for index in found["indices"]]
 
     def __call__(self, body: Json, indices: Indices = None) -> Json:
         """The answer to one search. Raises BadQuestion (too many buckets), StoreUnavailable or StoreRefused."""
         names = self._pattern if indices is None else ",".join(indices)
-        return self._send("POST", f"/{names}/_search", body, _WHOLE)
+        return self._send("POST", f"/{names}/_search", body, {**self._which, **_WHOLE})
 
     def kinds(self, fields: Sequence[str]) -> list[tuple[Indices, Kinds]]:
         """The kinds of fields in each set of indices that agree about them, in sets that fit one address."""
         if not fields:
             return [(None, AS_NAMED)]
-        asked = {**_LENIENT, "include_unmapped": "true"}
+        asked = {**self._which, "include_unmapped": "true"}
         caps = self._send("POST", f"/{self._pattern}/_field_caps", {"fields": list(fields)}, asked)
         found: list[tuple[Indices, Kinds]] = []
         for indices, kinds in read(caps, fields):
@@ -82,7 +103,7 @@ class Search:
     def in_view(self, body: Json) -> Json:
         """The answer to a search of a view; raises BadQuestion if the view is no longer kept."""
         try:
-            return self._send("POST", "/_search", body, {"allow_partial_search_results": "false"})
+            return self._send("POST", "/_search", body, _WHOLE)
         except StoreRefused as error:
             if not isinstance(error.__cause__, ApiError) or error.__cause__.meta.status != 404:
                 raise
@@ -95,7 +116,7 @@ class Search:
 
     def describe(self) -> Json:
         """Field capabilities of everything in the indices."""
-        return self._send("POST", f"/{self._pattern}/_field_caps", None, {**_LENIENT, "fields": "*"})
+        return self._send("POST", f"/{self._pattern}/_field_caps", None, {**self._which, "fields": "*"})
 
     def _send(self, method: str, path: str, body: Json | None, params: dict[str, str]) -> Json:
         deadline = time.monotonic() + self._timeout_s
@@ -125,6 +146,8 @@ def _ours(error: StoreRefused | StoreUnavailable) -> Exception:
     cause = error.__cause__
     if isinstance(cause, ApiError) and "too_many_buckets" in str(cause):
         return too_many_buckets()
+    if isinstance(cause, ApiError) and "index_closed_exception" in str(cause):
+        return IndexClosed("an index is closed", detail=error.detail)
     if isinstance(cause, ApiError) and ("too_many_clauses" in str(cause) or "too_many_nested_clauses" in str(cause)):
         return BadQuestion("where: more filters than Elasticsearch takes; ask with fewer", field="where")
     return error

@@ -11,6 +11,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from metronome.errors import SetupError
+from metronome.settings.archive import Archive
+from metronome.settings.counter import Counter
 from metronome.settings.delivery import Delivery
 from metronome.settings.engine import Engine
 from metronome.settings.events import Events
@@ -19,6 +21,7 @@ from metronome.settings.http import Http
 from metronome.settings.listen import Listen
 from metronome.settings.reading import Reading
 from metronome.settings.row import environment, read
+from metronome.settings.sushi import Sushi
 from metronome.settings.video import Video
 
 #: Variables that begin like ours and are no settings: the test suite's own, and those that Kubernetes sets in every
@@ -30,7 +33,7 @@ __all__ = ["Settings", "environment", "read"]
 
 # A dataclass takes the fields of its last base first: the table begins with the gateway.
 @dataclass(frozen=True)
-class Settings(Video, Reading, Delivery, Listen, Events, Http, Engine, Gateway):
+class Settings(Video, Sushi, Counter, Archive, Reading, Delivery, Listen, Events, Http, Engine, Gateway):
     """All settings of one installation, checked and typed."""
 
     @classmethod
@@ -53,6 +56,11 @@ class Settings(Video, Reading, Delivery, Listen, Events, Http, Engine, Gateway):
     @property
     def parts_dir(self) -> Path:
         return self.home / "parts"
+
+    @property
+    def archive_dir(self) -> Path:
+        """Copies of what was read from the archive; deletable at will."""
+        return self.home / "archive"
 
     @property
     def metrics_dir(self) -> Path:

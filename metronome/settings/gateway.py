@@ -38,10 +38,13 @@ class Gateway:
         shown="~/.cache/metronome",
     )
     url: str = setting(
-        "METRONOME_URL", kinds.URL, "http://127.0.0.1:8000", "Where the commands tick, tock and load find the gateway."
+        "METRONOME_URL",
+        kinds.URL,
+        "http://127.0.0.1:8000",
+        "Where the commands tick, tock, load and demo find the gateway.",
     )
     key: str = setting(
-        "METRONOME_KEY", kinds.TEXT, "", "API key that the commands tick, tock and load send.", secret=True
+        "METRONOME_KEY", kinds.TEXT, "", "API key that the commands tick, tock, load and demo send.", secret=True
     )
     open: str = setting(
         "METRONOME_OPEN",

@@ -53,6 +53,12 @@ class Listen:
         "",
         "File with a CA certificate: senders must show one that it signed.",
     )
+
+    @property
+    def listens(self) -> bool:
+        """Whether any of the ports is switched on."""
+        return bool(self.forward_bind or self.lines_bind or self.lines_udp_bind)
+
     listen_connections: int = setting(
         "METRONOME_LISTEN_CONNECTIONS",
         whole(1, 100_000),

@@ -1,11 +1,12 @@
 """Keeps events that were refused for good: the bytes as they were sent, with the reason. Nothing is dropped.
 
 The file may be damaged, or its disk full or read-only. Workers and the drain start all the same. A damaged file is
-moved aside as `quarantine.db.damaged-<time>`, and a new one is made. As long as no file can be written, `add` raises,
-and the events stay with their sender.
+moved aside as `quarantine.db.damaged-<time>`, and a new one is made. If only the file's log is damaged (wal.py), the
+new one gets all that was written before the damage, and a row that says how many writes were lost. As long as no file
+can be written, `add` raises, and the events stay with their sender.
 
-`metronome quarantine list` shows the events, `metronome quarantine replay` spools them again. A replay is safe to
-repeat: ids were fixed at intake, so Elasticsearch answers 409 to an event that it has indexed before.
+`metronome quarantine` lists the events, spools them again (replay) or deletes them (drop). A replay is safe to repeat:
+ids were fixed at intake, so Elasticsearch answers 409 to an event that it has indexed before.
 """
 
 from __future__ import annotations
@@ -26,10 +27,14 @@ from typing import Any, NamedTuple
 from metronome.files import Identity, identity
 from metronome.spool.files import damaged_ending, error_code, is_damage, make_folder, move_aside, transaction
 from metronome.spool.spool import Spool
+from metronome.spool.wal import is_damaged, lost_writes
 
 log = logging.getLogger("metronome.spool")
 
 NAME = "quarantine.db"
+
+#: SQLite's default.
+_PAGE_BYTES = 4096
 
 #: Rows read at one time, and events in one spooled row of a replay.
 _PAGE = 500
@@ -59,10 +64,37 @@ insert or replace into refused (at_ms, doc_index, doc_id, status, kind, reason, 
 values (?, ?, ?, ?, ?, ?, ?, ?)
 """
 
-_SELECT = """
+_COPY = "select at_ms, doc_index, doc_id, status, kind, reason, action, source from refused order by id"
+
+_WANTED = "at_ms >= ? and at_ms < ? and instr(lower(kind || ' ' || reason), lower(?)) > 0"
+
+_SELECT = f"""
 select id, at_ms, doc_index, doc_id, status, kind, reason, action, source from refused
-where id > ? and id <= ? and at_ms >= ? and instr(lower(kind || ' ' || reason), lower(?)) > 0 order by id limit ?
-"""
+where id > ? and id <= ? and {_WANTED} order by id limit ?
+"""  # noqa: S608 - of constants alone
+
+_SUMMARY = f"select kind, count(*), max(id) from refused where {_WANTED} group by kind order by 2 desc, 1"  # noqa: S608
+
+_DROP = f"delete from refused where id <= ? and {_WANTED}"  # noqa: S608
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which events of the quarantine: those refused from `since_ms` on and before `before_ms`, in Unix milliseconds.
+
+    `reason` is a part of the kind or of the reason, in any case.
+    """
+
+    reason: str = ""
+    since_ms: int = 0
+    before_ms: int = 2**62
+
+    @property
+    def values(self) -> tuple[int, int, str]:
+        return self.since_ms, self.before_ms, self.reason
+
+
+EVERYTHING = Wanted()
 
 
 class Refusal(NamedTuple):
@@ -101,6 +133,8 @@ class Quarantine:
         self._lock = threading.Lock()
         self._db: sqlite3.Connection | None = None
         self._identity: Identity | None = None
+        #: A file with a damaged log that was moved aside, until its rows are in the new file; and its lost writes.
+        self._left: tuple[Path, int] | None = None
 
     def add(self, refusals: list[Refusal]) -> None:
         """Keep each refusal. They are on disk on return. An event that is here already gets the newer reason."""
@@ -130,16 +164,27 @@ class Quarantine:
         with self._open() as db:
             return int(db.execute("select count(*) from refused").fetchone()[0])
 
-    def list(self, *, reason: str = "", since_ms: int = 0) -> Iterator[Quarantined]:
-        """The events in quarantine, oldest first. `reason` is a part of the kind or of the reason, in any case."""
+    def list(self, wanted: Wanted = EVERYTHING) -> Iterator[Quarantined]:
+        """The wanted events in quarantine, oldest first."""
         with self._open() as db:
             last, newest = 0, db.execute("select coalesce(max(id), 0) from refused").fetchone()[0]
         while last < newest:
             with self._open() as db:
-                rows = db.execute(_SELECT, (last, newest, since_ms, reason, _PAGE)).fetchall()
+                rows = db.execute(_SELECT, (last, newest, *wanted.values, _PAGE)).fetchall()
             for row in rows:
                 yield Quarantined(*row)
             last = rows[-1][0] if rows else newest
+
+    def summary(self, wanted: Wanted) -> tuple[dict[str, int], int]:
+        """How many wanted events there are by kind of refusal, the largest first; and the newest one's number."""
+        with self._open() as db:
+            rows = db.execute(_SUMMARY, wanted.values).fetchall()
+        return {kind: count for kind, count, _ in rows}, max((newest for *_, newest in rows), default=0)
+
+    def drop(self, wanted: Wanted, newest: int) -> int:
+        """Delete the wanted events with numbers up to `newest` for good; gives how many they were."""
+        with self._open() as db, transaction(db):
+            return db.execute(_DROP, (newest, *wanted.values)).rowcount
 
     def remove(self, numbers: Iterable[int]) -> None:
         with self._open() as db, transaction(db):
@@ -156,6 +201,9 @@ class Quarantine:
             if is_damage(error) and error_code(error) != sqlite3.SQLITE_ERROR:  # that code: the table isn't made yet
                 with self._lock:
                     self._set_aside(error)
+                if self._left is not None:
+                    with self._open():
+                        pass
 
     def close(self) -> None:
         if self._db is not None:
@@ -192,16 +240,32 @@ class Quarantine:
 
     def _connect_anyway(self) -> sqlite3.Connection:
         try:
-            return self._connect()
+            db = self._connect()
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
                 raise
             self._set_aside(error)
-            return self._connect()
+            db = self._connect()
+        if self._left is not None:
+            self._take_over(db, *self._left)
+            self._left = None
+        return db
+
+    def _take_over(self, db: sqlite3.Connection, kept: Path, lost: int) -> None:
+        """Insert what can be read of a file with a damaged log, and a row that counts what can't."""
+        with contextlib.suppress(sqlite3.DatabaseError), contextlib.closing(_read_only(kept)) as old:
+            rows = old.execute(_COPY)
+            while page := rows.fetchmany(_PAGE):
+                with transaction(db):
+                    db.executemany(_INSERT, page)
+        reason = f"{lost} or more writes of refused events were lost with a damaged log"
+        with transaction(db):
+            db.execute(_INSERT, (time.time_ns() // 1_000_000, "", kept.name, 0, "damaged", reason, b"", b""))
 
     def _connect(self) -> sqlite3.Connection:
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _check_log(self._path)
         db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=10)
         try:
             db.execute("pragma journal_mode = wal")
@@ -215,9 +279,12 @@ class Quarantine:
 
     def _set_aside(self, error: Exception) -> None:
         self.close()
+        lost = lost_writes(self._path, _PAGE_BYTES) if isinstance(error, _LogDamaged) else 0
         with contextlib.suppress(OSError):
             kept = move_aside(self._path, NAME + damaged_ending())
             log.error("the quarantine is damaged; it was moved aside", extra={"file": kept.name, "problem": str(error)})
+            if lost:
+                self._left = kept, lost
 
 
 def quarantined(folder: Path) -> int | None:
@@ -233,6 +300,7 @@ def _look(path: Path, question: str) -> Any:
     """The first row of an answer; None if there is no row or no file."""
     if not path.exists():
         return None
+    _check_log(path)
     # The file is opened read-only, so that SQLite doesn't make a removed file again. If no log lies beside the file, it
     # holds everything. SQLite is then told not to make the two files through which processes share a database.
     mode = "mode=ro" if path.with_name(f"{NAME}-wal").exists() else "mode=ro&immutable=1"
@@ -240,13 +308,29 @@ def _look(path: Path, question: str) -> Any:
         return db.execute(question).fetchone()
 
 
+class _LogDamaged(sqlite3.DatabaseError):
+    """The log of the file is damaged. SQLite would drop what was written after the damage, without a word."""
+
+    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+
+
+def _check_log(path: Path) -> None:
+    """Raises _LogDamaged. Costs nothing once this process has looked at the file."""
+    if is_damaged(path, _PAGE_BYTES):
+        raise _LogDamaged("its log is damaged")
+
+
+def _read_only(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=1)
+
+
 def _target(action: bytes) -> tuple[str, str]:
     create: dict[str, Any] = json.loads(action)["create"]
     return str(create["_index"]), str(create["_id"])
 
 
-def replay(folder: Path, *, reason: str = "", since_ms: int = 0) -> tuple[int, int]:
-    """Spool refused events again, then delete them here; gives their number, and how many are too damaged to send.
+def replay(folder: Path, wanted: Wanted = EVERYTHING) -> tuple[int, int]:
+    """Spool wanted events again, then delete them here; gives their number, and how many are too damaged to send.
 
     The order matters: a crash in between sends an event twice rather than never.
     """
@@ -255,7 +339,7 @@ def replay(folder: Path, *, reason: str = "", since_ms: int = 0) -> tuple[int, i
     spool = Spool(folder, role="replay")
     done = damaged = 0
     try:
-        rows = quarantine.list(reason=reason, since_ms=since_ms)
+        rows = quarantine.list(wanted)
         while page := list(islice(rows, _PAGE)):
             whole = [row for row in page if row.action]
             if whole:

@@ -1,4 +1,4 @@
-"""The state of the spools and their drain: the backlog, and what the drain last wrote about itself."""
+"""The state of the spools: the backlog, and what the drain and `metronome listen` last wrote about themselves."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from metronome.spool.files import spool_files
 from metronome.spool.held import held_folders
 from metronome.spool.reader import Damaged, Reader
 
-#: A drain that hasn't written its state for this many seconds doesn't run. It writes once a second.
+#: A process that hasn't written its state for this many seconds doesn't run. Each writes once a second.
 SILENT_S = 10
+
+_DRAIN, _LISTEN = "drain.json", "listen.json"
 
 
 @dataclass(frozen=True)
@@ -64,23 +66,39 @@ def _waiting(folder: Path) -> Backlog:
 
 def drain_status(folder: Path) -> dict[str, Any]:
     """How the drain stands: `running` (and heard of in the last ten seconds), `trouble` or an empty text."""
+    return _read(folder / _DRAIN) or {"running": False, "trouble": "no drain has run here"}
+
+
+def listen_runs(folder: Path) -> bool:
+    """Whether a `metronome listen` with this folder was heard of in the last ten seconds."""
+    return bool((_read(folder / _LISTEN) or {"running": False})["running"])
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """The state that a process wrote, with whether it still runs; None if there is none."""
     try:
-        status: dict[str, Any] = json.loads((folder / "drain.json").read_text())
+        status: dict[str, Any] = json.loads(path.read_text())
         # The wall clock may be set. The monotonic clock runs evenly, and is the same for all processes of a host.
         silent_s = time.monotonic() - float(status["monotonic"])
         return {**status, "running": bool(status["running"]) and 0 <= silent_s <= SILENT_S}
     except (OSError, ValueError, TypeError, KeyError):
-        return {"running": False, "trouble": "no drain has run here"}
+        return None
 
 
-def write_drain_status(folder: Path, *, running: bool, trouble: str) -> None:
-    """Write the state for `drain_status`. On a full disk nothing is written, since that must not stop the drain."""
-    status = {
-        "at": time.time(),
-        "monotonic": time.monotonic(),
-        "pid": os.getpid(),
-        "running": running,
-        "trouble": trouble,
-    }
+def write_drain_status(folder: Path, *, running: bool, trouble: str, rivals: str = "") -> None:
+    """Write the state for `drain_status`. On a full disk nothing is written, since that must not stop the drain.
+
+    `rivals` says which index templates stand above ours.
+    """
+    _write(folder / _DRAIN, running, {"trouble": trouble, "rivals": rivals})
+
+
+def write_listen_status(folder: Path, *, running: bool) -> None:
+    """Write the state for `listen_runs`; nothing on a full disk."""
+    _write(folder / _LISTEN, running, {}, shared=True)
+
+
+def _write(path: Path, running: bool, more: dict[str, str], *, shared: bool = False) -> None:
+    now = {"at": time.time(), "monotonic": time.monotonic(), "pid": os.getpid(), "running": running}
     with contextlib.suppress(OSError):
-        replace_file(folder / "drain.json", json.dumps(status))
+        replace_file(path, json.dumps({**now, **more}), shared=shared)

@@ -3,7 +3,8 @@
 Why       SQLite takes a log up to the first frame whose checksum doesn't hold, and drops all that follow, without a
           word. After a crash one flipped bit would so cost every request that was acknowledged after it. Therefore
           each process looks at a file's log before it opens the file for the first time.
-Who       Reader and Spool call `is_damaged`. A damaged log is `Damaged`, as any other damage; rescue.py reads it then.
+Who       Reader, Spool and Quarantine call `is_damaged`. A spool's damaged log is `Damaged`, as any other damage;
+          rescue.py reads it then.
 
 Format (https://www.sqlite.org/fileformat2.html#the_write_ahead_log): a head of 32 bytes, then frames of 24 bytes and a
 page. A frame's checksum goes on from the one before it, so that a frame can be checked by what its predecessor says.
@@ -19,6 +20,7 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import dropwhile
 from operator import mul
 from pathlib import Path
 
@@ -68,6 +70,19 @@ def is_damaged(path: Path, page_bytes: int) -> bool:
         found = again
     _seen.add((path, known))
     return False
+
+
+def lost_writes(path: Path, page_bytes: int) -> int:
+    """How many transactions a damaged log holds from its first damaged frame on, as far as can be told; one at least.
+
+    SQLite drops them all.
+    """
+    try:
+        with path.with_name(path.name + "-wal").open("rb") as file:
+            left = dropwhile(lambda frame: frame.intact, frames(file.fileno(), page_bytes))
+            return max(1, sum(frame.commits for frame in left))
+    except OSError:
+        return 1
 
 
 def _damage(log: Path, page_bytes: int) -> tuple[bytes, int] | None:

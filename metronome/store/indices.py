@@ -1,8 +1,10 @@
-"""Index templates: put them into Elasticsearch, check that they are there, write them as files."""
+"""Index templates: put them into Elasticsearch, check that they are there and in force, write them as files."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,9 @@ from metronome.errors import SetupError
 from metronome.settings import Settings
 from metronome.store import documents, records
 from metronome.store.client import our_errors
-from metronome.store.names import record_template_name, template_name
+from metronome.store.names import day_shape, record_index, record_template_name, template_name
+
+_LISTED = "index_templates.name,index_templates.index_template.index_patterns,index_templates.index_template.priority"
 
 
 def event_template(settings: Settings) -> dict[str, Any]:
@@ -41,6 +45,44 @@ def install(client: Elasticsearch, settings: Settings) -> bool:
 def outdated(client: Elasticsearch, settings: Settings) -> list[str]:
     """Names of the templates that are missing in Elasticsearch, or differ from those of these settings."""
     return [name for name, body in templates(settings).items() if _installed(client, name) != body]
+
+
+@dataclass(frozen=True)
+class Rival:
+    """Somebody's template that stands above one of ours, so that new indices get its settings and mapping."""
+
+    ours: str
+    name: str
+    priority: int
+
+    def __str__(self) -> str:
+        return f"{self.name} (priority {self.priority}) stands above {self.ours}"
+
+
+def rivals(client: Elasticsearch, settings: Settings) -> list[Rival]:
+    """Templates of a higher priority than ours that match our indices. Elasticsearch takes only the highest one."""
+    with our_errors():
+        found = client.indices.get_index_template(filter_path=_LISTED).body.get("index_templates", [])
+    shapes = {template_name(settings): day_shape(settings)}
+    shapes |= {record_template_name(settings, kind): record_index(settings, kind) for kind in records.KINDS}
+    return [
+        Rival(ours, other["name"], other["index_template"].get("priority", 0))
+        for ours, body in templates(settings).items()
+        for other in found
+        if other["index_template"].get("priority", 0) > body["priority"]
+        and any(matches(pattern, shapes[ours]) for pattern in other["index_template"]["index_patterns"])
+    ]
+
+
+@cache
+def matches(pattern: str, shape: str) -> bool:
+    """Whether a pattern with `*` fits any of the names that a shape stands for, in which `#` is a digit."""
+    if pattern[:1] == "*":
+        return matches(pattern[1:], shape) or (bool(shape) and matches(pattern, shape[1:]))
+    if not pattern or not shape:
+        return pattern == shape
+    fits = pattern[0] == shape[0] or (shape[0] == "#" and pattern[0].isdecimal())
+    return fits and matches(pattern[1:], shape[1:])
 
 
 def _put(client: Elasticsearch, name: str, body: dict[str, Any]) -> None:

@@ -25,6 +25,11 @@ def day_index(settings: Settings, day: date) -> str:
     return f"{settings.index_prefix}-{day:%Y.%m.%d}"
 
 
+def day_shape(settings: Settings) -> str:
+    """What the names of daily indices look like, with `#` for a digit."""
+    return f"{settings.index_prefix}-####.##.##"
+
+
 def day_of_index(settings: Settings, index: str) -> date | None:
     """The UTC day of a daily index; None for an index of another name."""
     try:

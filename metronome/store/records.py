@@ -21,7 +21,7 @@ from typing import Any
 
 from elasticsearch import ConflictError, Elasticsearch
 from elasticsearch import NotFoundError as ElasticNotFound
-from elasticsearch_dsl import Boolean, Date, Document, Keyword, MetaField
+from elasticsearch_dsl import Binary, Boolean, Date, Document, Keyword, Long, MetaField
 
 from metronome.errors import Conflict, NotFound
 from metronome.files import replace_file
@@ -67,8 +67,82 @@ class KeyDocument(RecordDocument):
     used_at = Date()
 
 
+class ArchiveDocument(RecordDocument):
+    """What archivers tell each other and those who ask (`metronome.archive`): who works, what has changed."""
+
+    holder = Keyword()
+    term = Long()
+    until = Date()
+    changes = Long()
+    uuid = Keyword(**_KEPT_ONLY)
+    restored = Boolean()
+    ids_sha256 = Keyword(**_KEPT_ONLY)
+
+
+class SegmentDocument(RecordDocument):
+    """A version of a saved segment (`metronome.segments`). `rule` is JSON as text."""
+
+    title = Keyword(**_KEPT_ONLY)
+    rule = Keyword(**_KEPT_ONLY)
+    version = Long(**_KEPT_ONLY)
+    saved_at = Date(**_KEPT_ONLY)
+
+
+class CustomerDocument(RecordDocument):
+    """A customer of COUNTER reports (`metronome.counter.customers`); only a hash of its key is stored."""
+
+    name = Keyword(**_KEPT_ONLY)
+    requestor_id = Keyword()
+    key_hash = Keyword(**_KEPT_ONLY)
+    networks = Keyword(**_KEPT_ONLY)
+    member_of = Keyword()
+    ids = Keyword(**_KEPT_ONLY)
+    created_at = Date()
+
+
+class MonthDocument(RecordDocument):
+    """What became of a month's usage (`metronome.counter.kept`). `totals` and `restatements` are JSON text."""
+
+    processed_at = Date()
+    changed_at = Date()
+    processing = Boolean()
+    begun_at = Date()
+    version = Keyword()
+    previous = Keyword()
+    robot_list = Keyword(**_KEPT_ONLY)
+    totals = Keyword(**_KEPT_ONLY)
+    restatements = Keyword(**_KEPT_ONLY)
+
+
+class FactsDocument(RecordDocument):
+    """A chunk of a month's facts (`metronome.counter.kept`)."""
+
+    month = Keyword()
+    version = Keyword()
+    last = Boolean()
+    facts = Binary()
+
+
+class RunDocument(RecordDocument):
+    """The last run of a reporter for a day or month (`metronome.reports.kept`)."""
+
+    reporter = Keyword()
+    when = Keyword()
+    at = Date()
+    reports = Long()
+    problem = Keyword(**_KEPT_ONLY)
+
+
 #: Every kind of record, by its name, which the name of its index contains.
-KINDS: dict[str, type[RecordDocument]] = {"keys": KeyDocument}
+KINDS: dict[str, type[RecordDocument]] = {
+    "archive": ArchiveDocument,
+    "keys": KeyDocument,
+    "segments": SegmentDocument,
+    "counter-customers": CustomerDocument,
+    "counter-months": MonthDocument,
+    "counter-facts": FactsDocument,
+    "report-runs": RunDocument,
+}
 
 
 def template(settings: Settings, kind: str) -> dict[str, Any]:

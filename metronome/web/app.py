@@ -14,7 +14,8 @@ from flask import Flask, Response, g, request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 
-from metronome.dialects import Dialect, Doors, openmetrics, people, query, tick, video
+from metronome.counter import Counter
+from metronome.dialects import Dialect, Doors, applications, counted, openmetrics, people, query, sushi, tick, video
 from metronome.errors import BadPayload, MetronomeError, SetupError, error_body
 from metronome.intake import Intake
 from metronome.keyring import Keyring
@@ -22,9 +23,11 @@ from metronome.logs import Sparing
 from metronome.metrics import Metrics
 from metronome.people import People
 from metronome.query import Ask, of_app, open_door
+from metronome.reports import Reports
+from metronome.segments import Segments
 from metronome.settings import Settings
 from metronome.spool.spool import Spool
-from metronome.web import example, front, health, hosts, limits, openapi, scripts
+from metronome.web import dashboard, example, front, health, hosts, limits, openapi, scripts
 from metronome.web.openapi import Chapter
 from metronome.wire.access import bound_app, guard
 from metronome.wire.request import error_answer, json_answer
@@ -32,7 +35,16 @@ from metronome.wire.request import error_answer, json_answer
 log = logging.getLogger("metronome.web")
 
 #: Every front door. To add one, write its room and name its description here.
-DIALECTS: tuple[Dialect, ...] = (tick.DIALECT, query.DIALECT, openmetrics.DIALECT, people.DIALECT, video.DIALECT)
+DIALECTS: tuple[Dialect, ...] = (
+    tick.DIALECT,
+    query.DIALECT,
+    openmetrics.DIALECT,
+    people.DIALECT,
+    applications.DIALECT,
+    counted.DIALECT,
+    sushi.DIALECT,
+    video.DIALECT,
+)
 
 
 @dataclass
@@ -61,10 +73,21 @@ def create_app(
     app.url_map.strict_slashes = False
     metrics = metrics or Metrics()
     people = app.extensions["people"] = People(settings, opened.client)
-    ask = _for_keys(open_door(opened.client, settings, clock, resolver=people))
+    ask = _for_keys(_open_door(settings, opened.client, clock, people))
     intake = Intake(settings, opened.spool, metrics, folder=settings.spool_dir, clock=clock)
     keyring = app.extensions["keyring"] = Keyring(settings, opened.client)
-    doors = Doors(intake, ask, settings, metrics, clock, people, keyring)
+    doors = Doors(
+        intake,
+        ask,
+        settings,
+        metrics,
+        clock,
+        people,
+        Segments(opened.client, settings),
+        Counter(opened.client, settings),
+        Reports(opened.client, settings),
+        keyring,
+    )
     _answer_errors(app)
     _count_requests(app, metrics)
     hosts.guard(app, settings)
@@ -73,7 +96,7 @@ def create_app(
         app.register_blueprint(dialect.blueprint(doors))
     rooms = (health.blueprint(settings, opened.spool, opened.client, metrics), example.blueprint(settings))
     others = (front.blueprint(), *openapi.blueprints(), limits.blueprint(settings), scripts.blueprint())
-    for blueprint in (*rooms, *others):
+    for blueprint in (*rooms, *others, dashboard.blueprint()):
         app.register_blueprint(blueprint)
     _check_scopes(app)
     guard(app, settings, keyring)
@@ -82,6 +105,15 @@ def create_app(
         app, [*chapters, health.CHAPTER, limits.CHAPTER, scripts.CHAPTER, example.CHAPTER]
     )
     return app
+
+
+def _open_door(settings: Settings, client: Elasticsearch, clock: Callable[[], datetime], people: People) -> Ask:
+    if not settings.archive:
+        return open_door(client, settings, clock, resolver=people)
+    # boto3 and DuckDB take memory in each worker: only who has an archive pays for it.
+    from metronome.archive.asking import open_door as with_archive
+
+    return with_archive(settings, client, clock, people, alone=lambda: request.args.get("archive") == "no")
 
 
 def _for_keys(ask: Ask) -> Ask:

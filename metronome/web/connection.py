@@ -178,6 +178,10 @@ class Outgoing:
             self.data.clear()
             self._connection.send_waiting(self._slow_s)
 
+    def recv(self, size: int, flags: int) -> bytes:
+        """Look at what the client sends while its request is served; a long question asks whether it is still there."""
+        return self._connection.sock.recv(size, flags)
+
     def send(self, data: bytes) -> int:
         """gunicorn says `100 Continue` here. That was said when the head arrived."""
         return len(data)

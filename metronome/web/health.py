@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-from pathlib import Path
 from typing import Any
 
 from elasticsearch import Elasticsearch
@@ -21,7 +20,7 @@ from metronome.metrics import Gauges, Metrics, exposition
 from metronome.settings import Settings
 from metronome.spool.quarantine import quarantined
 from metronome.spool.spool import Spool
-from metronome.spool.status import Backlog, backlog, drain_status, held
+from metronome.spool.status import Backlog, backlog, drain_status, held, listen_runs
 from metronome.store.client import health
 from metronome.web.openapi import Chapter, plain
 from metronome.wire.access import needs
@@ -66,7 +65,7 @@ def blueprint(settings: Settings, spool: Spool, client: Elasticsearch, metrics: 
     @routes.get("/metrics")
     @needs("read")
     def figures() -> Response:
-        gauges = _gauges(settings.spool_dir)
+        gauges = _gauges(settings)
         return Response(exposition(metrics, gauges), content_type="text/plain; version=0.0.4; charset=utf-8")
 
     return routes
@@ -87,7 +86,11 @@ def _state(settings: Settings, spool: Spool, elasticsearch: str) -> dict[str, An
     drain = drain_status(settings.spool_dir)
     writable = spool.is_writable() and os.access(settings.spool_dir, os.W_OK)
     refused = quarantined(settings.spool_dir)
-    well = elasticsearch in ("green", "yellow") and drain["running"] and not drain["trouble"] and waiting.age_s < LAG_S
+    trouble = _trouble(drain, held(settings.spool_dir))
+    well = elasticsearch in ("green", "yellow") and drain["running"] and not trouble and waiting.age_s < LAG_S
+    # Told where it is wanted: the ports may be those of a process with an environment of its own.
+    listen = {"listen": {"running": listen_runs(settings.spool_dir)}} if settings.listens else {}
+    well = well and all(part["running"] for part in listen.values())
     return {
         "status": "unready" if not writable else "ready" if well and refused is not None else "degraded",
         "spool": {
@@ -97,7 +100,8 @@ def _state(settings: Settings, spool: Spool, elasticsearch: str) -> dict[str, An
             "lag_s": round(waiting.age_s, 3),
         },
         "elasticsearch": elasticsearch,
-        "drain": {"running": drain["running"], "trouble": _trouble(drain, held(settings.spool_dir))},
+        "drain": {"running": drain["running"], "trouble": trouble},
+        **listen,
         "quarantined": "unreadable" if refused is None else refused,
     }
 
@@ -110,10 +114,15 @@ def _trouble(drain: dict[str, Any], apart: dict[str, Backlog]) -> str:
         oldest_s = max(part.age_s for part in apart.values())
         count = "an index takes" if len(apart) == 1 else f"{len(apart)} indices take"
         return f"{count} nothing just now, the oldest event waits for {oldest_s:.0f} s; the drain's log says why"
-    return "the drain can't deliver just now; its log says why" if drain["trouble"] else ""
+    if drain["trouble"]:
+        return "the drain can't deliver just now; its log says why"
+    if drain.get("rivals"):
+        return "another index template stands above ours, so new indices get its mapping; `metronome doctor` names it"
+    return ""
 
 
-def _gauges(spool_dir: Path) -> Gauges:
+def _gauges(settings: Settings) -> Gauges:
+    spool_dir = settings.spool_dir
     waiting = backlog(spool_dir)
     drain = drain_status(spool_dir)
     refused = quarantined(spool_dir)
@@ -125,8 +134,11 @@ def _gauges(spool_dir: Path) -> Gauges:
         "spool_age_seconds": ("Age of the oldest waiting event", waiting.age_s),
         "quarantine_readable": ("1 unless the quarantine's file is damaged", float(refused is not None)),
         "drain_running": ("1 while a drain empties the spools", float(bool(drain["running"]))),
+        "templates_in_force": ("1 unless another index template stands above ours", float(not drain.get("rivals"))),
         "undelivered_age_seconds": ("Age of the oldest event that its index can't take now", ("index", ages)),
     }
+    if settings.listens:
+        gauges["listen_running"] = ("1 while `metronome listen` runs", float(listen_runs(spool_dir)))
     if refused is not None:
         gauges["quarantine_events"] = ("Events that Elasticsearch refused for good", float(refused))
     return gauges

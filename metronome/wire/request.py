@@ -3,6 +3,7 @@
 posted(request, settings)     the events of a request: body or query string, whatever form they have
 body(request, settings)       the bytes of a request, inflated, no more than METRONOME_MAX_BODY_BYTES
 json_answer(value, status)    an answer in JSON
+receipted(receipt, …)         a receipt as it is answered, or the refusal of everything
 error_answer(error)           the project's one error body
 cacheable(value)              JSON with an ETag over its content, or 304
 let_pages_call(routes, path)  CORS: a script of any site may post there
@@ -20,7 +21,8 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.formparser import MultiPartParser
 
-from metronome.errors import BadPayload, LengthRequired, MetronomeError, TooLarge
+from metronome.errors import BadPayload, LengthRequired, MetronomeError, NothingAccepted, TooLarge
+from metronome.intake import Receipt
 from metronome.settings import Settings
 from metronome.wire.access import needs
 from metronome.wire.events import Limits, Posted, from_pairs, inflate, read_events
@@ -109,6 +111,16 @@ def _refuse_file(*_: Any, **__: Any) -> NoReturn:
 def json_answer(value: Any, status: int = 200) -> Response:
     """`value` as JSON; bytes are JSON already."""
     return Response(value if isinstance(value, bytes) else orjson.dumps(value), status, content_type=JSON)
+
+
+def receipted(receipt: Receipt, *, full: bool, ids: bool) -> dict[str, Any]:
+    """The receipt as a JSON-ready dictionary; raises NothingAccepted, with the first reason, if nothing was taken."""
+    found = receipt.as_dict(full=full, ids=ids)
+    if receipt.is_refusal:
+        first = receipt.rejected[0]
+        where = f"{first['field']}: " if first["field"] else ""
+        raise NothingAccepted(f"no event was accepted; the first is refused for {where}{first['reason']}", found)
+    return found
 
 
 def error_answer(error: MetronomeError) -> Response:

@@ -163,9 +163,9 @@ def test_values_come_with_events_and_subjects(shop: Gateway) -> None:
         ]
     }
     assert result(shop, "values", field="browser", search="rom", event="view") == {
-        "values": [{"value": "Chrome", "events": 1, "subjects": None}]
+        "values": [{"value": "Chrome", "events": 1, "subjects": 0}]
     }
-    assert result(shop, "values", field="price", top=1) == {"values": [{"value": 7.5, "events": 1, "subjects": None}]}
+    assert result(shop, "values", field="price", top=1) == {"values": [{"value": 7.5, "events": 1, "subjects": 0}]}
 
 
 def test_properties_say_what_there_is(shop: Gateway) -> None:
@@ -237,11 +237,11 @@ def test_a_cursor_is_checked(shop: Gateway) -> None:
         ({"series": [{"evnt": "x"}]}, "series[0]: 'evnt' isn't a key; there are event, where, any, as, name, measure"),
         ({"series": [{"measure": "mode:x"}]}, "series[0].measure: 'mode:x' isn't known; there are count, unique"),
         ({"series": [{"measure": "p0:x"}]}, "series[0].measure: 'p0:x' isn't known"),
-        ({"series": [{"measure": "unique"}]}, 'subject: unique needs one: "session" or the name of a field'),
-        ({"series": [{}], "subject": "person"}, 'subject: persons aren\'t resolved yet; there are "session"'),
-        ({"series": [{}], "segment": "pro"}, "segment: saved segments aren't there yet"),
-        ({"series": [{}], "as_of": "2026-01-01"}, "as_of: questions are answered as things are known now"),
-        ({"series": [{}], "explain": {"subject": "u"}}, 'explain: "query" is what there is'),
+        ({"series": [{}], "subject": "_id"}, "'_id' isn't a field of events"),
+        ({"series": [{}], "segment": {"who": "pro"}}, "segment: a rule has one of all, any, not, person, did, ids"),
+        ({"series": [{}], "as_of": "last year"}, "as_of: 'last year' is not an ISO 8601 time"),
+        ({"series": [{}], "explain": {"subject": 3}}, 'explain: {"subject": "u1"} with the id of a subject as text'),
+        ({"series": [{}], "explain": "why"}, 'explain: "query" is what there is; a subject belongs to trend, funnel'),
         ({"series": [{}], "robots": "no"}, "robots: there are false (left out), true (only robots)"),
         ({"series": [{}], "interval": "decade"}, "interval: Must be one of: hour, day"),
         ({"series": [{}], "tz": "Mars/Base"}, "'Mars/Base' is not a time zone"),
@@ -261,8 +261,8 @@ def test_a_cursor_is_checked(shop: Gateway) -> None:
         ({"series": [{}], "where": [{"field": "a", "op": "in", "value": 3}]}, "where[0]: value: a list"),
         ({"series": [{}], "where": [{"op": "is", "value": 3}]}, "where[0]: field: the name of a field is missing"),
         (
-            {"series": [{}], "where": [{"field": "person.plan", "op": "is", "value": 3}]},
-            "where[0]: field: 'person.plan': properties of persons",
+            {"series": [{}], "where": [{"field": "person.plan", "op": "like", "value": 3}]},
+            "where[0]: op: 'like' isn't known",
         ),
         (
             {"series": [{}], "where": [{"field": "a", "op": "contains", "value": "x" * 501}]},
@@ -323,14 +323,15 @@ def test_names_of_fields_are_never_patterns(shop: Gateway) -> None:
         assert result(shop, "values", field=name) == {"values": []}
     shop.accepted({"id": "home", "ts": "2026-10-06", "a,b*": "x"})
     shop.drain()
-    assert result(shop, "values", field="a,b*")["values"] == [{"value": "x", "events": 1, "subjects": None}]
+    assert result(shop, "values", field="a,b*")["values"] == [{"value": "x", "events": 1, "subjects": 0}]
 
 
 def test_kinds_and_formats_that_there_are_not_say_which_there_are(gateway: Gateway) -> None:
-    unknown = gateway.http.post("/query/timeline", json={})
+    unknown = gateway.http.post("/query/cohorts", json={})
     assert (unknown.status_code, unknown.json["error"]["message"]) == (
         400,
-        "'timeline' isn't a kind of question; there are trend, funnel, retention, paths, values, properties, events",
+        "'cohorts' isn't a kind of question; there are trend, funnel, retention, paths, values, properties, events, "
+        "timeline, people",
     )
     parquet = gateway.http.post("/query/trend?format=parquet", json={"series": [{}]})
     assert (parquet.status_code, parquet.json["error"]["message"]) == (
@@ -373,8 +374,8 @@ def test_tables_have_a_row_for_each_bucket_and_series(shop: Gateway) -> None:
         "/query/values", json={"field": "browser", "from": "-3d"}, headers={"Accept": "application/x-ndjson"}
     )
     assert [json.loads(line) for line in lines.text.splitlines()] == [
-        {"value": "Firefox", "events": 3, "subjects": None},
-        {"value": "Chrome", "events": 1, "subjects": None},
+        {"value": "Firefox", "events": 3, "subjects": 0},
+        {"value": "Chrome", "events": 1, "subjects": 0},
     ]
 
 

@@ -334,7 +334,7 @@ def test_an_answer_that_is_still_the_same_costs_no_body(gateway: Gateway) -> Non
         ),
         pytest.param(
             {"form": "x"},
-            "form: isn't a parameter; there are from, to, tz, interval, limit, referers, include, strict",
+            "form: isn't a parameter; there are from, to, tz, interval, limit, referers, include, strict, archive",
             id="name",
         ),
         pytest.param(

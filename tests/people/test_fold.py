@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from people_oracle import Oracle
+from oracles.people import Oracle
 
 from metronome.people.fold import Link, owner_of
 from metronome.people.graph import Graph

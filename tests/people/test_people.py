@@ -15,7 +15,7 @@ from urllib.parse import quote
 import pytest
 from conftest import Gateway, Server, wait_for
 from keyed import Kept
-from people_oracle import Oracle
+from oracles.people import Oracle
 
 from metronome.people import People, owner_of
 from metronome.settings import Settings

@@ -31,7 +31,7 @@ def running(
         elasticsearch_password=engine_settings.elasticsearch_password,
         index_prefix=f"v{datetime.now(UTC):%H%M%S%f}",
     )
-    yield from started(settings, elasticsearch, tmp_path_factory.mktemp("video"), silent_s=3.0)
+    yield from started(settings, elasticsearch, tmp_path_factory.mktemp("video"), silent_s=6.0)
 
 
 @pytest.fixture
@@ -385,7 +385,7 @@ def test_heartbeats_keep_a_socket_open(gateway: Gateway, player: Player) -> None
     import time
 
     player.join(identifier="beating")
-    until = time.monotonic() + 5
+    until = time.monotonic() + 8
     while time.monotonic() < until:
         player.settle()
         time.sleep(0.5)

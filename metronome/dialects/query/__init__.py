@@ -7,9 +7,11 @@
     trend.py      series and measures              draw.py       a trend, answered
     formula.py    formulas over series             lists.py      values, properties, events
     journeys.py   funnel, retention, paths         journey_schemas.py    their keys
+    people.py     timeline, people               segments.py   rules about persons
+    saved.py      segments over HTTP
     table.py      JSON with an ETag, CSV, NDJSON
 
-Source: query contract, sections 1 to 6 and 9. Saved segments and timeline come later.
+Source: query contract, sections 1 to 7 and 9.
 """
 
 from __future__ import annotations
@@ -27,9 +29,10 @@ from flask import Blueprint, Request, Response, request
 from marshmallow import Schema, ValidationError
 
 from metronome.dialects import Dialect, Doors, Paths, errors
-from metronome.dialects.query import journeys, lists, trend
+from metronome.dialects.query import journeys, lists, people, saved, trend
 from metronome.dialects.query.draw import Drawing
 from metronome.dialects.query.journey_schemas import FunnelSchema, PathsSchema, RetentionSchema
+from metronome.dialects.query.people import PeopleSchema, TimelineSchema
 from metronome.dialects.query.read import Common, common
 from metronome.dialects.query.schemas import (
     AnswerSchema,
@@ -38,6 +41,7 @@ from metronome.dialects.query.schemas import (
     TrendSchema,
     ValuesSchema,
 )
+from metronome.dialects.query.segments import with_segment
 from metronome.dialects.query.table import format_of, reply
 from metronome.errors import BadQuestion, Forbidden
 from metronome.event.agents import ROBOT_LIST
@@ -57,6 +61,8 @@ SCHEMAS: dict[str, Schema] = {
     "values": ValuesSchema(),
     "properties": PropertiesSchema(),
     "events": EventsSchema(),
+    "timeline": TimelineSchema(),
+    "people": PeopleSchema(),
 }
 
 #: Largest question, in bytes.
@@ -72,22 +78,30 @@ def blueprint(doors: Doors) -> Blueprint:
     def query(kind: str) -> Response:
         started = time.perf_counter()
         format_of(request)  # an unknown one is refused before anything is asked
-        asked = _of_the_key(to_question(kind, _posted(request, doors.settings)), bound_app())
-        shared = common(asked, now := doors.clock(), journeys=kind in journeys.KINDS)
+        asked = _of_the_key(kind, to_question(kind, _posted(request, doors.settings)), bound_app())
+        shared = common(asked, now := doors.clock(), kind)
+        shared = with_segment(kind, shared, asked, bound_app(), doors.segments.get)
         with watched(request):
-            result, answers = _answered(kind, asked, shared, doors, key, now)
-        meta = _meta(kind, shared, asked, answers, (time.perf_counter() - started) * 1000)
+            engine, result, answers = _answered(kind, asked, shared, doors, key, now)
+        meta = _meta(engine, shared, asked, answers, (time.perf_counter() - started) * 1000)
         return reply(request, kind, asked, {"result": result, "meta": meta})
 
     for kind in SCHEMAS:
         routes.add_url_rule(f"/query/{kind}", kind, query, methods=["GET", "POST"], defaults={"kind": kind})
     # An unknown kind gets an answer that lists the known ones.
     routes.add_url_rule("/query/<kind>", "unknown", query, methods=["GET", "POST"])
+    saved.add_routes(routes, doors)
     return routes
 
 
-def _of_the_key(asked: dict[str, Any], app: str) -> dict[str, Any]:
-    """A key that is bound to an application can't ask for another; raises Forbidden."""
+#: Kinds that say what is known of persons, whichever application it comes from.
+_OF_PEOPLE = ("timeline", "people")
+
+
+def _of_the_key(kind: str, asked: dict[str, Any], app: str) -> dict[str, Any]:
+    """A key that is bound to an application can't ask for another, nor for people; raises Forbidden."""
+    if app and kind in _OF_PEOPLE:
+        raise Forbidden(f"people are one for all applications, and this key is bound to {app!r}; take another")
     if app and asked["app"] not in (None, app):
         raise Forbidden(f"app: this key asks about {app!r} only", field="app")
     return asked
@@ -95,17 +109,28 @@ def _of_the_key(asked: dict[str, Any], app: str) -> dict[str, Any]:
 
 def _answered(
     kind: str, asked: Mapping[str, Any], shared: Common, doors: Doors, key: bytes, now: datetime
-) -> tuple[dict[str, Any], list[Answer]]:
+) -> tuple[str, dict[str, Any], list[Answer]]:
+    """Which engine answered, the result, and the answers that it was made of."""
     if kind == "trend":
         drawing = Drawing(trend.read(asked, shared, now), shared, doors.ask)
-        return drawing.result(), drawing.answers
+        result = drawing.result()
+        return _ENGINES[drawing.of_persons or drawing.recounted], result, drawing.answers
     if kind in journeys.KINDS:
-        return journeys.answered(kind, asked, shared, doors.ask)
+        return "parts", *journeys.answered(kind, asked, shared, doors.ask)
+    if kind == "people":
+        return "parts", *people.people(asked, shared, doors, key)
+    if kind == "timeline":
+        return "elasticsearch", *people.timeline(asked, shared, doors, key)
     if kind == "values":
-        return lists.values(asked, shared, doors.ask)
+        parts, found, answers = lists.values(asked, shared, doors.ask)
+        return _ENGINES[parts], found, answers
     if kind == "properties":
-        return lists.properties(asked, shared, doors.ask)
-    return lists.events(asked, shared, doors.ask, key)
+        return "elasticsearch", *lists.properties(asked, shared, doors.ask)
+    return "elasticsearch", *lists.events(asked, shared, doors.ask, key)
+
+
+#: By whether day parts have answered.
+_ENGINES = {False: "elasticsearch", True: "parts"}
 
 
 def to_question(kind: str, given: Any) -> dict[str, Any]:
@@ -135,8 +160,10 @@ def _reason(reasons: Any) -> str:
 
 def _posted(request: Request, settings: Settings) -> Any:
     for name in request.args:
-        if name not in ("q", "format") and not name.startswith("_"):
-            raise BadQuestion(f"{name[:40]}: isn't a parameter; there are q and format", field=name[:40])
+        if name not in ("q", "format", "archive") and not name.startswith("_"):
+            raise BadQuestion(f"{name[:40]}: isn't a parameter; there are q, format and archive", field=name[:40])
+    if request.args.get("archive", "yes") not in ("yes", "no"):
+        raise BadQuestion("archive: yes or no", field="archive")
     data = body(request, settings) if request.method == "POST" else request.args.get("q", "").encode()
     if len(data) > MAX_QUESTION:
         raise BadQuestion(f"a question has at most {MAX_QUESTION} bytes")
@@ -148,7 +175,9 @@ def _posted(request: Request, settings: Settings) -> Any:
         raise BadQuestion(f"the question isn't JSON: {error}") from None
 
 
-def _meta(kind: str, shared: Common, asked: Mapping[str, Any], answers: list[Answer], took_ms: float) -> dict[str, Any]:
+def _meta(
+    engine: str, shared: Common, asked: Mapping[str, Any], answers: list[Answer], took_ms: float
+) -> dict[str, Any]:
     start, end = shared.period.start, shared.period.end
     assert start is not None and end is not None
     watermarks = [answer.watermark for answer in answers if answer.watermark is not None]
@@ -159,14 +188,23 @@ def _meta(kind: str, shared: Common, asked: Mapping[str, Any], answers: list[Ans
         "tz": shared.tz.key,
         "exact": exact,
         "watermark": to_text(min(watermarks)) if watermarks else None,
-        "as_of": None,
+        "as_of": None if shared.as_of is None else to_text(shared.as_of),
         "robots": {"counted": asked["robots"], "list": ROBOT_LIST},
         "ignored_values": max((answer.ignored_values for answer in answers), default=0),
-        "engine": (engine := "parts" if kind in journeys.KINDS else "elasticsearch"),
+        "engine": engine,
         "took_ms": round(took_ms, 1),
     }
     if not exact:
         meta["error_bound"] = max(answer.error_bound for answer in answers)
+    archived = [answer.archived for answer in answers if answer.archived]
+    if archived:
+        days = sorted({day for found in archived for day in found})
+        fetched = sum(sum(found.values()) for found in archived)
+        meta["archive"] = {"asked": True, "days": days, "bytes": fetched}
+    elif request.args.get("archive") == "no":
+        meta["archive"] = {"asked": False, "days": [], "bytes": 0}
+    if shared.segment is not None:
+        meta["segment"] = dict(shared.segment)
     if asked.get("unit"):
         meta["unit"] = asked["unit"]
     if shared.explain:
@@ -210,22 +248,32 @@ _SUMMARIES = {
     "values": "Values of a field",
     "properties": "Fields that events have",
     "events": "The events themselves, page by page",
+    "timeline": "The events of one person or session, with what is known of the person",
+    "people": "Persons with their properties, page by page",
 }
 
 
 def paths() -> Paths:
     """The routes as OpenAPI operations."""
-    return {
+    asked = {
         f"/query/{kind}": {"get": _operation(kind, None), "post": _operation(kind, type(schema))}
         for kind, schema in SCHEMAS.items()
     }
+    return {**asked, **saved.paths()}
 
 
 def _operation(kind: str, schema: type[Schema] | None) -> dict[str, Any]:
     formats = {"in": "query", "name": "format", "schema": {"type": "string", "enum": ["json", "csv", "ndjson"]}}
+    archive = {
+        "in": "query",
+        "name": "archive",
+        "schema": {"type": "string", "enum": ["yes", "no"]},
+        "description": "no: Elasticsearch alone is asked, and archived days are left out",
+    }
+    shared = [formats, archive]
     operation: dict[str, Any] = {
         "summary": _SUMMARIES[kind],
-        "parameters": [formats],
+        "parameters": shared,
         "responses": {
             "200": {
                 "description": "The answer; as a table with format=csv or ndjson",
@@ -237,14 +285,14 @@ def _operation(kind: str, schema: type[Schema] | None) -> dict[str, Any]:
             },
             "304": {"description": "Unchanged since the ETag sent as If-None-Match"},
             **errors(400, 503),
-            **(_too_much() if kind in journeys.KINDS else {}),
+            **(_too_much() if kind in (*journeys.KINDS, "trend", "values", "people") else {}),
         },
     }
     if schema is not None:
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
     else:
         q = {"in": "query", "name": "q", "required": True, "schema": {"type": "string"}}
-        operation["parameters"] = [{**q, "description": "The question as JSON, percent-encoded"}, formats]
+        operation["parameters"] = [{**q, "description": "The question as JSON, percent-encoded"}, *shared]
     return operation
 
 
@@ -254,7 +302,7 @@ def _too_much() -> dict[str, Any]:
 
 
 DIALECT = Dialect(
-    NAME, "Ask for figures over time, funnels, retention, paths, values, fields and events.", blueprint, paths
+    NAME, "Ask for figures over time, funnels, retention, paths, persons, values, fields and events.", blueprint, paths
 )
 
 __all__ = ["DIALECT"]

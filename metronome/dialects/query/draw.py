@@ -14,8 +14,8 @@ from typing import Any
 
 from metronome.dialects.query.read import Common
 from metronome.dialects.query.trend import Series, Trend, Value
-from metronome.errors import BadQuestion
-from metronome.periods import Every, Period
+from metronome.errors import BadQuestion, Busy, TooMuch
+from metronome.periods import Every, Period, from_ms, to_text
 from metronome.query import (
     All,
     Answer,
@@ -23,15 +23,20 @@ from metronome.query import (
     Ask,
     Condition,
     Count,
+    Evidence,
+    FromParts,
     Is,
     Missing,
     Outside,
+    Persons,
     Question,
     Sum,
     Unique,
     Values,
+    asks_persons,
 )
 from metronome.query.condition import typed
+from metronome.query.journeys.answers import Matched
 
 #: Groups of a complete answer.
 MAX_GROUPS = 10_000
@@ -72,6 +77,8 @@ class Drawing:
     common: Common
     ask: Ask
     answers: list[Answer] = field(default_factory=list)
+    #: Whether day parts have counted what Elasticsearch could only estimate.
+    recounted: bool = False
     #: Lines that an earlier range of the same trend had. A later range shows the same lines.
     kept: set[str] | None = None
 
@@ -79,6 +86,8 @@ class Drawing:
         """The contract's shape."""
         slots = self._slots()
         result = self._drawn(self.common.period, slots)
+        if self.common.witness is not None:
+            result["witness"] = self.witness()
         self.kept = {str(line["group"]) for line in result["series"]}
         if self.trend.compare is not None:
             previous = self._drawn(self.trend.compare, slots)
@@ -156,7 +165,9 @@ class Drawing:
     def _figures(self, wanted: Sequence[Wanted], period: Period) -> list[Figures]:
         """The figures of each that is wanted; one call of the door for all of them."""
         questions = [question for one in wanted for question in self._questions(one, period)]
-        answered = iter(self.ask(*questions))
+        answers, recounted = exactly(questions, self.common, self.ask)
+        self.recounted |= recounted
+        answered = iter(answers)
         found: list[Figures] = []
         for one in wanted:
             columns: list[Figures] = []
@@ -176,8 +187,58 @@ class Drawing:
             # The days of subjects are counted by day, and added up in each bucket.
             daily = wanted.series.daily and place == 0
             time = Every("day", tz=self.common.tz) if daily else wanted.every
-            questions.append(Question(where, measure, (time, *groups) if time else groups, period))
+            question = Question(where, measure, (time, *groups) if time else groups, period)
+            questions.append(from_parts(question, self.common) if self.of_persons else question)
         return questions
+
+    @property
+    def of_persons(self) -> bool:
+        """Whether any figure needs persons; then all come from day parts, and see the same moment."""
+        series = self.trend.series
+        counted = any(isinstance(measure, Persons) for one in series for measure in one.measures)
+        return counted or any(map(asks_persons, (self.common.where, *(one.where for one in series))))
+
+    def witness(self) -> dict[str, Any]:
+        """The events of one subject that the figures count: of each series how many, and the first in each bucket."""
+        common, trend = self.common, self.trend
+        conditions = tuple(one.where for one in trend.series)
+        subject = common.subject
+        (found,) = self.ask(
+            Evidence(conditions, str(common.witness), common.where, common.period, subject, common.as_of)
+        )
+        series: list[dict[str, Any]] = []
+        for number, one in enumerate(trend.series):
+            events = [event for event in found.found if event.step == number]
+            first: dict[str, Any] = {}
+            for event in events:
+                at = from_ms(event.at_ms)
+                first.setdefault(trend.every.label(trend.every.start_of(at)) if trend.every else "total", event)
+            buckets = [{"bucket": label, **shown(event)} for label, event in first.items()]
+            series.append({"name": one.name, "events": len(events), "first": buckets})
+        return {"id": found.subject, "ids": list(found.ids), "series": series}
+
+
+def exactly(questions: Sequence[Question], common: Common, ask: Ask) -> tuple[list[Answer], bool]:
+    """The answers; from day parts, which is said beside them, where Elasticsearch could only estimate.
+
+    Where day parts can't answer, the estimate stands and is marked as one.
+    """
+    answers = ask(*questions)
+    if not any(answer.error_bound for answer in answers):
+        return answers, False
+    try:
+        return ask(*(from_parts(question, common) for question in questions)), True
+    except (BadQuestion, TooMuch, Busy):
+        return answers, False
+
+
+def from_parts(question: Question, common: Common) -> FromParts:
+    return FromParts(question.where, question.measure, question.by, question.period, common.as_of)
+
+
+def shown(event: Matched) -> dict[str, Any]:
+    """An event of a witness."""
+    return {"id": event.id, "index": event.index, "at": to_text(from_ms(event.at_ms))}
 
 
 def _column(answer: Answer, wanted: Wanted, *, daily: bool) -> Figures:

@@ -21,10 +21,6 @@ def _field(meaning: str) -> Any:
 class JourneySchema(CommonSchema):
     """Keys of every question about the order of events."""
 
-    subject = fields.String(
-        load_default="person",
-        metadata={"description": '"person", "session", or the field whose values are the subjects'},
-    )
     explain = fields.Raw(
         load_default=None,
         allow_none=True,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from metronome.dialects.query.read import Common, only, own_name, step
@@ -53,7 +54,7 @@ Result = tuple[dict[str, Any], list[Answer]]
 def answered(kind: str, asked: Mapping[str, Any], common: Common, ask: Ask) -> Result:
     """The result of a question of one of these kinds; raises BadQuestion, TooMuch."""
     question, draw = _KINDS[kind](asked, common)
-    (found,) = ask(question)
+    (found,) = ask(replace(question, as_of=common.as_of))
     return draw(found), [Answer(watermark=found.watermark)]
 
 
@@ -97,7 +98,7 @@ def _funnel(asked: Mapping[str, Any], common: Common) -> tuple[Funnel, Callable[
         steps,
         where=common.where,
         period=common.period,
-        subject=common.subject or "person",
+        subject=common.subject,
         window=_window(asked["window"]),
         order=asked["order"],
         entry=asked["entry"],
@@ -279,7 +280,7 @@ def _retention(asked: Mapping[str, Any], common: Common) -> tuple[Retention, Cal
         step(asked["returns"], "return"),
         where=common.where,
         period=common.period,
-        subject=common.subject or "person",
+        subject=common.subject,
         every=every,
         periods=asked["periods"],
         birth=asked["birth"],
@@ -361,7 +362,7 @@ def _paths(asked: Mapping[str, Any], common: Common) -> tuple[Paths, Callable[[A
         backward=given == ["end"],
         where=common.where,
         period=common.period,
-        subject=common.subject or "person",
+        subject=common.subject,
         depth=asked["depth"],
         top=asked["top"],
         node=own_name(asked["node"]),

@@ -14,7 +14,9 @@ from typing import Any
 
 import orjson
 
+from metronome.dialects.query.draw import exactly, from_parts
 from metronome.dialects.query.read import Common, event, own_name
+from metronome.dialects.query.trend import unique_of
 from metronome.errors import BadQuestion
 from metronome.periods import to_text
 from metronome.query import (
@@ -24,31 +26,52 @@ from metronome.query import (
     Contains,
     Count,
     Listing,
-    Page,
     Properties,
     Question,
-    Unique,
     Values,
+    asks_persons,
 )
 from metronome.query.condition import typed
 
 Result = tuple[dict[str, Any], list[Answer]]
 
 
-def values(asked: Mapping[str, Any], common: Common, ask: Ask) -> Result:
-    """The values of a field, in most events first; `subjects` where a subject was named, else null."""
+def values(asked: Mapping[str, Any], common: Common, ask: Ask) -> tuple[bool, dict[str, Any], list[Answer]]:
+    """The values of a field, in most events first, with the number of subjects that have events with the value.
+
+    Also says whether day parts have answered.
+    """
     name, search = own_name(asked["field"]), asked["search"]
     where = All(common.where, event(asked["event"], "values"), *([Contains(name, search)] if search else []))
-    measures: list[Any] = [Count(), *([Unique(common.subject)] if common.subject else [])]
-    answers = ask(*(Question(where, measure, (Values(name),), common.period) for measure in measures))
-    subjects = {typed(row.key[0]): row.value for row in answers[-1].rows} if common.subject else {}
+    counted, unique = (
+        Question(where, measure, (Values(name),), common.period) for measure in (Count(), unique_of(common.subject))
+    )
+    parts = common.subject == "person" or asks_persons(common.where)
+    if parts:
+        answers = _asked_of_persons(asked, common, ask, counted, unique)
+        parts = len(answers) > 1
+    else:
+        answers, parts = exactly((counted, unique), common, ask)
+    subjects = {typed(row.key[0]): row.value for row in answers[1].rows} if len(answers) > 1 else {}
     rows = [
         {"value": row.key[0], "events": row.value, "subjects": subjects.get(typed(row.key[0]))}
         for row in answers[0].rows
         # An event of several values fits by one of them; the others aren't searched for.
         if not search or (isinstance(row.key[0], str) and search in row.key[0])
     ]
-    return {"values": rows[: asked["top"]]}, answers
+    return parts, {"values": rows[: asked["top"]]}, answers
+
+
+def _asked_of_persons(
+    asked: Mapping[str, Any], common: Common, ask: Ask, counted: Question, unique: Question
+) -> list[Answer]:
+    """Both answers; that of persons is left out where archived days can't give it and nobody has asked for it."""
+    try:
+        return ask(from_parts(counted, common), from_parts(unique, common))
+    except BadQuestion:
+        if asked["subject"] is not None or asks_persons(common.where):
+            raise
+        return ask(counted)
 
 
 def properties(asked: Mapping[str, Any], common: Common, ask: Ask) -> Result:
@@ -76,26 +99,29 @@ def _text(moment: datetime | None) -> str | None:
 
 def events(asked: Mapping[str, Any], common: Common, ask: Ask, key: bytes) -> Result:
     """The events themselves. `cursor` leads to the next page of the same question, null at the end."""
-    mark = _mark({**asked, "cursor": None, "limit": None})
-    after = None if asked["cursor"] is None else _opened(asked["cursor"], mark, key)
+    mark = mark_of(asked)
+    after = None if asked["cursor"] is None else opened(asked["cursor"], mark, key)
     where = All(common.where, event(asked["event"], "events"))
-    listing = Listing(where, common.period, asked["limit"], asked["order"] == "newest", after)
+    listing = Listing(where, common.period, asked["limit"], asked["order"] == "newest", after=after)
     counted, page = ask(Question(where, period=common.period), listing)
-    cursor = None if page.after is None else _closed(page, mark, key)
+    cursor = None if page.after is None else closed(page.after, mark, key)
     return {"events": list(page.events), "cursor": cursor, "total": page.total}, [counted]
 
 
-def _mark(asked: Mapping[str, Any]) -> str:
-    """A text that differs between different questions."""
-    return hashlib.blake2b(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS), digest_size=9).hexdigest()
+def mark_of(asked: Mapping[str, Any], *further: Any) -> str:
+    """A text that differs between different questions; which page is asked for makes no difference."""
+    same = [{**asked, "cursor": None, "limit": None}, *further]
+    return hashlib.blake2b(orjson.dumps(same, option=orjson.OPT_SORT_KEYS), digest_size=9).hexdigest()
 
 
-def _closed(page: Page, mark: str, key: bytes) -> str:
-    body = orjson.dumps({"of": mark, "after": page.after})
+def closed(after: Any, mark: str, key: bytes) -> str:
+    """A cursor: where a page ended, signed."""
+    body = orjson.dumps({"of": mark, "after": after})
     return base64.urlsafe_b64encode(_signature(body, key) + body).decode()
 
 
-def _opened(cursor: str, mark: str, key: bytes) -> Mapping[str, Any]:
+def opened(cursor: str, mark: str, key: bytes) -> Any:
+    """Where the page before ended; raises BadQuestion."""
     try:
         raw = base64.urlsafe_b64decode(cursor.encode())
     except ValueError:
@@ -106,8 +132,7 @@ def _opened(cursor: str, mark: str, key: bytes) -> Mapping[str, Any]:
     held = orjson.loads(body)
     if held["of"] != mark:
         raise BadQuestion("cursor: it belongs to another question; ask the same one for its next page", field="cursor")
-    after: Mapping[str, Any] = held["after"]
-    return after
+    return held["after"]
 
 
 def _signature(body: bytes, key: bytes) -> bytes:

@@ -27,6 +27,7 @@ from metronome.query import (
     Is,
     Missing,
     Not,
+    OfPerson,
     StartsWith,
 )
 
@@ -51,22 +52,27 @@ class Common:
     period: Period
     tz: ZoneInfo
     week_start: int
-    subject: str | None
+    #: `person`, or the field whose values are the subjects.
+    subject: str
     explain: bool
     now: datetime
     #: The subject whose witness is asked for.
     witness: str | None = None
+    as_of: datetime | None = None
+    #: Id and version of the segment that was asked for; null for one in place.
+    segment: Mapping[str, Any] | None = None
 
 
-def common(asked: Mapping[str, Any], now: datetime, *, journeys: bool = False) -> Common:
-    """The keys that all kinds of questions share; raises BadQuestion. With `journeys`, those of funnel and so on."""
-    for name, said in _NOT_YET.items():
-        if asked.get(name) is not None:
-            raise BadQuestion(f"{name}: {said}", field=name)
-    witness = _witness(asked["explain"]) if journeys else None
+#: Kinds that can name the events of one subject.
+WITNESSES = ("trend", "funnel", "retention")
+
+
+def common(asked: Mapping[str, Any], now: datetime, kind: str) -> Common:
+    """The keys that all kinds of questions share; raises BadQuestion."""
+    witness = _witness(asked["explain"]) if kind in WITNESSES else None
     if asked["explain"] not in (None, "query") and witness is None:
         raise BadQuestion(
-            'explain: "query" is what there is; a subject belongs to funnel and retention', field="explain"
+            f'explain: "query" is what there is; a subject belongs to {", ".join(WITNESSES)}', field="explain"
         )
     try:
         tz = zone(asked["tz"])
@@ -82,10 +88,11 @@ def common(asked: Mapping[str, Any], now: datetime, *, journeys: bool = False) -
         when,
         tz,
         WEEKDAYS.index(asked["week_start"]),
-        "person" if journeys and asked["subject"] == "person" else subject(asked["subject"]),
+        subject(asked["subject"]),
         asked["explain"] == "query",
         now,
         witness,
+        _as_of(asked["as_of"]),
     )
 
 
@@ -99,20 +106,18 @@ def _witness(explain: Any) -> str | None:
     return str(explain["subject"])
 
 
-_NOT_YET = {
-    "segment": "saved segments aren't there yet; write the condition into where",
-    "as_of": "questions are answered as things are known now; leave as_of out",
-}
+def _as_of(given: Any) -> datetime | None:
+    try:
+        return None if given is None else read_time(given)
+    except ValueError as error:
+        raise BadQuestion(f"as_of: {error}", field="as_of") from None
 
 
-def subject(name: str | None) -> str | None:
-    """The field that a subject is counted by."""
-    if name == "person":
-        raise BadQuestion(
-            'subject: persons aren\'t resolved yet; there are "session" and the name of a field, such as "distinct_id"',
-            field="subject",
-        )
-    return "session_id" if name == "session" else name and own_name(name)
+def subject(name: str | None) -> str:
+    """`person`, or the field whose values are the subjects."""
+    if name in (None, "person"):
+        return "person"
+    return "session_id" if name == "session" else own_name(str(name))
 
 
 def robots(given: Any) -> Condition:
@@ -170,10 +175,11 @@ def condition(given: Any, at: str, depth: int = 0) -> Condition:
     if not isinstance(field, str) or not field:
         raise _bad(at, "field: the name of a field is missing")
     own_name(field)
-    if field.startswith("person."):
-        raise _bad(at, f"field: {field[:60]!r}: properties of persons aren't there yet; fields of events are")
     if op not in _OPERATORS:
         raise _bad(at, f"op: {str(op)[:40]!r} isn't known; there are {', '.join(_OPERATORS)}")
+    of_person, _, name = field.partition(".")
+    if of_person == "person" and name:
+        return OfPerson(_OPERATORS[op](name, given.get("value"), at))
     return _OPERATORS[op](field, given.get("value"), at)
 
 

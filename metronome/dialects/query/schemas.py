@@ -34,14 +34,20 @@ class CommonSchema(Schema):
         load_default=list,
         metadata={"description": 'Filters that all must hold: {"field", "op", "value"}, or all, any, not of filters'},
     )
-    segment = fields.Raw(load_default=None, allow_none=True, metadata={"description": "Not there yet"})
+    segment = fields.Raw(
+        load_default=None, allow_none=True, metadata={"description": "Id of a saved segment, or a rule in place"}
+    )
     subject = fields.String(
         load_default=None,
         allow_none=True,
-        metadata={"description": '"session", or the field whose values are counted as subjects'},
+        metadata={"description": '"person" (default), "session", or the field whose values are the subjects'},
     )
     robots = fields.Raw(load_default=False, metadata={"description": 'false: left out; true: only robots; "all"'})
-    as_of = fields.Raw(load_default=None, allow_none=True, metadata={"description": "Not there yet"})
+    as_of = fields.Raw(
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "Persons and their properties as they were known at this time"},
+    )
     explain = fields.Raw(load_default=None, allow_none=True, metadata={"description": '"query": the plan in meta.plan'})
 
 
@@ -100,6 +106,7 @@ class MetaSchema(Schema):
     error_bound = fields.Float(metadata={"description": "Where exact is false: how far a figure may be off"})
     watermark = fields.String(metadata={"description": "Every event acknowledged before it is in the answer"})
     as_of = fields.String(allow_none=True)
+    segment = fields.Dict(allow_none=True, metadata={"description": "Id and version of the segment that was asked for"})
     robots = fields.Dict()
     ignored_values = fields.Integer(metadata={"description": "Events with a value that could not be compared"})
     engine = fields.String()

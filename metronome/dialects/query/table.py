@@ -105,4 +105,6 @@ _ROWS: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], Iterator[dict[
     "values": lambda result, asked: iter(result["values"]),
     "properties": lambda result, asked: iter(result["properties"]),
     "events": lambda result, asked: iter(result["events"]),
+    "timeline": lambda result, asked: iter(result["events"]),
+    "people": lambda result, asked: iter(result["people"]),
 }

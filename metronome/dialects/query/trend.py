@@ -22,6 +22,7 @@ from metronome.query import (
     Mean,
     Min,
     Percentile,
+    Persons,
     Sum,
     Unique,
 )
@@ -106,19 +107,14 @@ def _series(given: Any, at: str, common: Common, interval: str) -> Series:
     return Series(name, where, *figures)
 
 
-def _figure(measure: Any, subject: str | None) -> Any:
+def _figure(measure: Any, subject: str) -> Any:
     kind, _, field = str(measure).partition(":")
     own_name(field)
     percent = re.fullmatch(r"p([1-9]\d?)", kind)
     if measure == "count":
         return ((Count(),),)
     if measure in ("unique", "per_subject", "active_days"):
-        if subject is None:
-            raise BadQuestion(
-                f'subject: {measure} needs one: "session" or the name of a field; persons aren\'t resolved yet',
-                field="subject",
-            )
-        unique = Unique(subject)
+        unique = unique_of(subject)
         # per_subject    events of nobody count above the line, as in `count`
         # active_days    the days of each subject add up to the subjects of each day
         return {
@@ -129,6 +125,11 @@ def _figure(measure: Any, subject: str | None) -> Any:
     if field and percent:
         return ((Percentile(field, int(percent[1])),),)
     return ((_OF_FIELD[kind](field),),) if field and kind in _OF_FIELD else None
+
+
+def unique_of(subject: str) -> Unique:
+    """How many subjects."""
+    return Persons() if subject == "person" else Unique(subject)
 
 
 def _ratio(above: Value, below: Value) -> Value:

@@ -56,6 +56,11 @@ class TockQuerySchema(Schema):
         metadata={"description": f"Further blocks, separated by commas: {', '.join(INCLUDES)}"},
     )
     strict = fields.Boolean(load_default=False, metadata={"description": "404 for an item without events"})
+    archive = fields.String(
+        load_default="yes",
+        validate=validate.OneOf(("yes", "no")),
+        metadata={"description": "no: Elasticsearch alone is asked, and archived days are left out"},
+    )
 
 
 #: Made once: making a schema takes longer than loading a query with it.

@@ -9,13 +9,13 @@ from flask import Blueprint, Request, Response, request
 from marshmallow import EXCLUDE, Schema, fields
 
 from metronome.dialects import Doors
-from metronome.errors import NothingAccepted, error_body
+from metronome.errors import error_body
 from metronome.event.fields import ITEM_NAMES
 from metronome.intake import Receipt
 from metronome.wire.access import needs, origin
 from metronome.wire.caller import PARAMETER, visitor_agent
 from metronome.wire.events import Posted, from_pairs
-from metronome.wire.request import json_answer, let_pages_call
+from metronome.wire.request import json_answer, let_pages_call, receipted
 from metronome.wire.request import posted as read_posted
 
 NAME = "tick"
@@ -134,15 +134,8 @@ def _headers(request: Request) -> dict[str, str]:
 
 
 def _answer(receipt: Receipt, batch: bool, *, echo: bool, full: bool) -> Response:
-    if receipt.is_refusal:
-        first = receipt.rejected[0]
-        where = f"{first['field']}: " if first["field"] else ""
-        raise NothingAccepted(
-            f"no event was accepted; the first is refused for {where}{first['reason']}",
-            receipt.as_dict(full=full, ids=not batch),
-        )
-    if not echo:
-        return json_answer(receipt.as_dict(full=full, ids=not batch), 202)
+    if receipt.is_refusal or not echo:
+        return json_answer(receipted(receipt, full=full, ids=not batch), 202)
     refusals = {row["index"]: row for row in receipt.rejected}
     records = [
         record

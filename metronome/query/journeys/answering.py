@@ -7,7 +7,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from metronome.query.door import Sources, answers
+from metronome.periods import Period
+from metronome.query.door import Sources, answers, refuse_other_days
 from metronome.query.journeys.questions import Funnel, Paths, Retention
 
 
@@ -23,6 +24,9 @@ def _answered(question: Any, sources: Sources, now: datetime) -> Any:
     from metronome.query.journeys.engine import answer
 
     assert sources.days is not None
+    # A first event may lie on any day before, a completion on any day after.
+    refuse_other_days(Period(), sources, "funnels, retention and paths")
+    sources.index.refuse_closed(Period())
     # Read before the parts: what is acknowledged while they are brought up to date may be missed.
     watermark = sources.index.watermark(now)
     with sources.days.turn() as budget:

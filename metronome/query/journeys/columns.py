@@ -84,6 +84,12 @@ def firsts(sorted_: Array) -> Array:
     return np.flatnonzero(np.concatenate(([True], sorted_[1:] != sorted_[:-1])))
 
 
+def distinct(values: Array) -> Array:
+    """The different values, ascending. Sorting them is several times quicker than numpy's own `unique`."""
+    values = np.sort(values)
+    return values[firsts(values)]
+
+
 def ranges(low: Array, high: Array) -> Array:
     """All whole numbers of the ranges low <= n < high, one range after another."""
     lengths = np.maximum(high - low, 0)

@@ -12,6 +12,7 @@ from metronome.query.journeys.answers import FunnelAnswer, PathsAnswer, Retentio
 from metronome.query.journeys.days import Budget, Days
 from metronome.query.journeys.load import Wish, load
 from metronome.query.journeys.questions import Funnel, Paths, Retention
+from metronome.query.persons.scene import open_scene
 
 
 def answer(question: Any, days: Days, now: datetime, budget: Budget) -> Any:
@@ -44,10 +45,11 @@ def funnel_wish(question: Funnel, only: str | None = None) -> Wish:
 
 
 def _funnel(question: Funnel, days: Days, now: datetime, budget: Budget) -> FunnelAnswer:
-    loaded = load(days, funnel_wish(question), budget)
+    scene = open_scene(days, budget, question.as_of)
+    loaded = load(scene, funnel_wish(question))
     found = funnel.answer(question, loaded.columns, now, budget.check)
     if question.explain is not None:
-        one = load(days, funnel_wish(question, question.explain), budget)
+        one = load(scene, funnel_wish(question, question.explain))
         found = replace(found, witness=witness.of_funnel(question, one, now, days.settings))
     return found
 
@@ -66,10 +68,11 @@ def retention_wish(question: Retention, only: str | None = None) -> Wish:
 
 
 def _retention(question: Retention, days: Days, now: datetime, budget: Budget) -> RetentionAnswer:
-    loaded = load(days, retention_wish(question), budget)
+    scene = open_scene(days, budget, question.as_of)
+    loaded = load(scene, retention_wish(question))
     found = retention.answer(question, loaded.columns, now, budget.check)
     if question.explain is not None:
-        one = load(days, retention_wish(question, question.explain), budget)
+        one = load(scene, retention_wish(question, question.explain))
         found = replace(found, witness=witness.of_retention(question, one, now, days.settings))
     return found
 
@@ -88,7 +91,7 @@ def paths_wish(question: Paths) -> Wish:
 
 
 def _walked(question: Paths, days: Days, now: datetime, budget: Budget) -> PathsAnswer:
-    loaded = load(days, paths_wish(question), budget)
+    loaded = load(open_scene(days, budget, question.as_of), paths_wish(question))
     return paths.answer(question, loaded.columns, now, budget.check)
 
 

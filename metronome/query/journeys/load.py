@@ -6,6 +6,7 @@ at last the id are looked at only where two rows of a subject have the same time
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
@@ -14,20 +15,18 @@ import numpy as np
 
 from metronome.errors import PartsUnavailable
 from metronome.parts import where
-from metronome.parts.read import NONE, Mask, Rows, Values, Wanted, read, read_together
+from metronome.parts.read import NONE, Mask, Rows, Values, Wanted, read
 from metronome.parts.where import Where
 from metronome.periods import to_ms
 from metronome.query.condition import Condition
 from metronome.query.journeys.columns import Array, Columns, Keys, firsts
-from metronome.query.journeys.days import Budget, Days
-from metronome.query.journeys.questions import Unresolved
-from metronome.query.journeys.wheres import as_where
+from metronome.query.persons.bits import Bits, possible
+from metronome.query.persons.facts import Facts
+from metronome.query.persons.numbers import AT, NOBODY, RECEIVED, SEQ, SOMEBODY, Persons, coded
+from metronome.query.persons.rules import asks_persons, rules_of
+from metronome.query.persons.scene import Scene
 
 KINDS = ("text", "number", "flag")
-AT, SEQ, RECEIVED = (Wanted(name, "number") for name in ("@timestamp", "seq", "received_at"))
-
-#: An event of `/v1` is of its session while it has no other id (query contract, section 1).
-_ANONYMOUS = where.Any((where.Exists("distinct_id"), where.Is("dialect", ("openmetrics",))))
 
 #: What sorting needs beside what it sorts.
 _SORTING = 2.5
@@ -65,12 +64,10 @@ class Loaded:
         return self.days[place >> 32], self.ids[row]
 
 
-def load(days: Days, wish: Wish, budget: Budget) -> Loaded:
+def load(scene: Scene, wish: Wish) -> Loaded:
     """The columns of a question; raises TooMuch, StoreUnavailable, PartsUnavailable."""
-    there = days.update()
-    budget.check()
-    reader = _Reader(days, wish, budget, there)
-    for rows, of_day in read_together(days.builder().folder, there, reader.wanted, reader.where):
+    reader = _Reader(scene, wish)
+    for rows, of_day in scene.read(reader.wanted, reader.where):
         reader.take(rows, of_day)
     return reader.loaded()
 
@@ -86,33 +83,46 @@ class _Pieces:
 
 
 class _Reader:
-    def __init__(self, days: Days, wish: Wish, budget: Budget, there: list[date]) -> None:
-        self._days, self._wish, self._budget, self._there = days, wish, budget, there
+    def __init__(self, scene: Scene, wish: Wish) -> None:
+        self._scene, self._wish, self._budget, self._there = scene, wish, scene.budget, scene.there
         self._codes: dict[Any, int] = {}
         self._sessions: dict[str, int] = {}
         self._tables: dict[str, dict[tuple[Any, ...], int]] = {name: {} for name in wish.fields}
-        self._merged = False
         self._pieces: dict[str, _Pieces] = {}
         self._ids: list[str] = []
-        self._only = None
-        if wish.only is not None:
-            self._only = days.resolver.resolve([wish.only])[0] if wish.subject == "person" else wish.only
-        self.mask = Mask(tuple(map(as_where, wish.conditions)))
-        subject, self._subjects = _subject(wish)
-        conditions: list[Where] = [as_where(wish.where), subject]
-        if wish.only is not None and wish.subject == "person" and isinstance(days.resolver, Unresolved):
-            conditions.append(where.Is("_subject", (wish.only,)))
+        conditions = (wish.where, *wish.conditions)
+        rules = [rule for condition in conditions for rule in rules_of(condition)]
+        facts = Facts(scene, rules)
+        self._persons = Persons(scene.view, nobody=wish.subject != "person") if self._by_person or rules else None
+        self._bits = Bits(wish.conditions, facts, self._persons)
+        # What of `where` asks about persons is looked at row by row, the rest while the parts are read.
+        self._kept = Bits((wish.where,), facts, self._persons) if asks_persons(wish.where) else None
+        self._of_field = [] if self._by_person else _of_field(wish.subject)
+        self._only = scene.view.resolve([wish.only])[0] if wish.only is not None and self._by_person else wish.only
+        self.where = where.All(tuple(self._asked()))
+        self.wanted = self._wanted()
+
+    @property
+    def _by_person(self) -> bool:
+        return self._wish.subject == "person"
+
+    def _asked(self) -> Iterator[Where]:
+        wish, view = self._wish, self._scene.view
+        yield possible(wish.where)
+        yield SOMEBODY if self._by_person else where.Exists(_field(wish.subject))
+        if self._only is not None and self._by_person:
+            yield where.Is("_subject", tuple(view.sent_under(view.ids_of(self._only))))
         if not wish.every and wish.conditions:
-            conditions.append(where.Any(self.mask.of))
+            yield where.Any(tuple(map(possible, wish.conditions)))
         for name, bound in (("gte", wish.start), ("lte", wish.end)):
             if bound is not None:
-                conditions.append(where.Between("@timestamp", **{name: to_ms(bound)}))
-        self.where = where.All(tuple(conditions))
-        self.wanted = self._wanted()
+                yield where.Between("@timestamp", **{name: to_ms(bound)})
 
     def _wanted(self) -> list[Wanted | Mask]:
         wish = self._wish
-        found: list[Wanted | Mask] = [AT, SEQ, RECEIVED, self.mask, *self._subjects]
+        found: list[Wanted | Mask] = [AT, SEQ, RECEIVED, *self._bits.wanted, *self._of_field]
+        found += self._kept.wanted if self._kept else []
+        found += self._persons.wanted if self._persons else []
         found += [Wanted(name, kind) for name in wish.fields for kind in KINDS]  # type: ignore[arg-type]
         if wish.sessions:
             found.append(Wanted("session_id", "text"))
@@ -120,20 +130,21 @@ class _Reader:
             found.append(Wanted(wish.number, "number"))
         if wish.only is not None:
             found.append(Wanted("_id", "text", plain=True))
-        return list(dict.fromkeys(found))
+        return found
 
     def take(self, rows: Rows, of_day: Array) -> None:
         """Take the rows of some days in: one row for each subject of an event."""
-        self._budget.check()
-        self._budget.read(rows.count)
-        place, unit = self._units(rows)
+        person = self._persons.of(rows) if self._persons else None
+        place, unit = self._units(rows, person)
         kept = rows.columns[AT].values[place] != NONE
+        if self._kept:
+            kept &= self._kept.of(rows, person)[0][place]
         place, unit = place[kept], unit[kept]
         self._add("unit", unit.astype(np.int32))
         self._add("time", rows.columns[AT].values[place])
         self._add("seq", rows.columns[SEQ].values[place])
         self._add("received", rows.columns[RECEIVED].values[place])
-        self._add("bits", rows.columns[self.mask].values[place].astype(np.uint64))
+        self._add("bits", self._bits.packed(rows, person)[place])
         # The days stand one after another: a row's place in its day counts from the day's first row.
         begins = firsts(of_day)
         in_day = np.arange(rows.count) - np.repeat(begins, np.diff(np.append(begins, rows.count)))
@@ -154,27 +165,26 @@ class _Reader:
     def _add(self, name: str, values: Array) -> None:
         self._pieces.setdefault(name, _Pieces()).parts.append(values)
 
-    def _units(self, rows: Rows) -> tuple[Array, Array]:
-        """Pairs of a row and the number of a subject of it."""
+    def _units(self, rows: Rows, person: Array | None) -> tuple[Array, Array]:
+        """Pairs of a row and the number of a subject of it; none of other subjects where only one is wanted."""
+        if self._by_person:
+            assert person is not None and self._persons is not None
+            wanted = person != NOBODY
+            if self._only is not None:
+                wanted &= np.array([name == self._only for name in self._persons.names] + [False])[person]
+            place = np.flatnonzero(wanted)
+            return place, person[place]
         pairs = []
-        for wanted in self._subjects:
-            place, code, values = _values(rows.columns[wanted], wanted.kind)
+        for one in self._of_field:
+            place, code, values = values_at(rows.columns[one], one.kind)
             pairs.append((place, self._numbers(values)[code]))
         place, unit = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
         kept = unit >= 0
-        place, unit = place[kept], unit[kept]
-        if len(pairs) == 1 and rows.columns[self._subjects[0]].rows is None:
-            return place, unit
-        once = np.unique(np.stack([place, unit]), axis=1)
+        once = np.unique(np.stack([place[kept], unit[kept]]), axis=1)
         return once[0], once[1]
 
     def _numbers(self, values: list[Any]) -> Array:
         """The numbers of a day's subjects; -1 where only another one is wanted."""
-        if self._wish.subject == "person":
-            ids = [value for _, value in values]
-            persons = list(self._days.resolver.resolve(ids))
-            self._merged |= persons != ids
-            values = [("text", person) for person in persons]
         only = self._only
         return np.array(
             [
@@ -192,7 +202,7 @@ class _Reader:
             for name, table in self._tables.items()
         }
         columns = Columns(
-            [_name(code) for code in self._codes],
+            self._persons.names if self._by_person and self._persons else [_name(code) for code in self._codes],
             unit[order],
             time[order],
             self._joined("bits", np.uint64)[order],
@@ -232,7 +242,7 @@ class _Reader:
         for key in keys:
             alike &= key[sorted_][1:] == key[sorted_][:-1]
         day = place[sorted_] >> 32
-        own = self._wish.subject == "person" and not self._merged
+        own = self._by_person and self._persons is not None and not self._persons.merged
         unsure = alike & ((day[1:] != day[:-1]) | (not own))
         if not unsure.any():
             return [place]
@@ -243,7 +253,7 @@ class _Reader:
 
     def _read_ids(self, days: list[int]) -> dict[int, list[str]]:
         wanted = Wanted("_id", "text", plain=True)
-        folder = self._days.builder().folder
+        folder = self._scene.days.builder().folder
         found = {}
         for number in days:
             self._budget.check()
@@ -254,12 +264,13 @@ class _Reader:
         return found
 
 
-def _subject(wish: Wish) -> tuple[Where, list[Wanted]]:
-    """Which events have a subject, and the columns that say which."""
-    if wish.subject == "person":
-        return _ANONYMOUS, [Wanted("_subject", "text")]
-    name = "session_id" if wish.subject == "session" else wish.subject
-    return where.Exists(name), [Wanted(name, kind) for kind in KINDS]  # type: ignore[arg-type]
+def _field(subject: str) -> str:
+    return "session_id" if subject == "session" else subject
+
+
+def _of_field(subject: str) -> list[Wanted]:
+    """The columns that say whose an event is."""
+    return [Wanted(_field(subject), kind) for kind in KINDS]  # type: ignore[arg-type]
 
 
 def _name(code: tuple[str, Any]) -> str:
@@ -269,13 +280,6 @@ def _name(code: tuple[str, Any]) -> str:
     return str(value).lower() if kind == "flag" else str(int(value) if float(value).is_integer() else value)
 
 
-def _coded(values: Array, numbers: Array) -> Array:
-    """Codes of a day as the question's own numbers; -1 stays."""
-    if not len(numbers):
-        return np.full(len(values), -1, np.int64)
-    return np.where(values >= 0, numbers[np.maximum(values, 0)], -1)
-
-
 def _numbered(words: Array | None, known: dict[str, int]) -> Array:
     found = [] if words is None else words.tolist()
     return np.array([known.setdefault(word, len(known)) for word in found], np.int64)
@@ -283,7 +287,7 @@ def _numbered(words: Array | None, known: dict[str, int]) -> Array:
 
 def _first_of(count: int, found: Values, numbers: Array) -> Array:
     """The number of each row's first text; -1 for none."""
-    code = _coded(found.values, numbers)
+    code = coded(found.values, numbers)
     if found.rows is None:
         return code
     first = np.full(count, -1, np.int64)
@@ -304,7 +308,7 @@ def _sums(rows: Rows, name: str) -> Array:
 
 def _keys(rows: Rows, name: str, table: dict[tuple[Any, ...], int]) -> Array:
     """The number of each row's values in the table, which grows."""
-    columns = [_values(rows.columns[Wanted(name, kind)], kind) for kind in KINDS]  # type: ignore[arg-type]
+    columns = [values_at(rows.columns[Wanted(name, kind)], kind) for kind in KINDS]  # type: ignore[arg-type]
     codes = np.full(rows.count, table.setdefault((), len(table)), np.int64)
     if not any(rows.columns[Wanted(name, kind)].rows is not None for kind in KINDS):  # type: ignore[arg-type]
         for place, code, values in columns:
@@ -320,7 +324,7 @@ def _keys(rows: Rows, name: str, table: dict[tuple[Any, ...], int]) -> Array:
     return codes
 
 
-def _values(found: Values, kind: str) -> tuple[Array, Array, list[Any]]:
+def values_at(found: Values, kind: str) -> tuple[Array, Array, list[Any]]:
     """Places of values: the row, the code, and what the codes stand for, typed."""
     if kind == "text":
         there = found.values >= 0

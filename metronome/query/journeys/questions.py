@@ -1,15 +1,17 @@
 """What can be asked about the order of a subject's events, as frozen values. `ask` finds by the type who answers.
 
 A subject is `person` (the ids of one person are one), `session`, or a field, whose values are the subjects; an event
-without it is of nobody and counts nowhere here. Source: semantics, sections 4 and 5; query contract, sections 3 to 5.
+without it is of nobody and counts nowhere here. `as_of` takes persons as they were known then.
+Source: semantics, sections 4 and 5; query contract, sections 3 to 5.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal, Protocol
 
+from metronome.people.view import View, nobody_linked
 from metronome.periods import Every, Period
 from metronome.query.condition import PEOPLE, All, Condition, Not, StartsWith
 
@@ -32,16 +34,16 @@ DAY_MS = 86_400_000
 class Resolver(Protocol):
     """Who ids are."""
 
-    def resolve(self, ids: Sequence[str]) -> Sequence[str]:
-        """The person of each id, in order; an id of which nothing is known is its own person."""
+    def view(self, as_of: datetime | None = None) -> View:
+        """Who is whom, now or as it was known then."""
         ...
 
 
 class Unresolved:
     """Each id is a person of its own."""
 
-    def resolve(self, ids: Sequence[str]) -> Sequence[str]:
-        return ids
+    def view(self, as_of: datetime | None = None) -> View:
+        return nobody_linked()
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ class Funnel:
     strict_scope: Condition = Not(StartsWith("event", "$"))  # noqa: RUF009 - frozen
     explain: str | None = None
     behind: Behind | None = None
+    as_of: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,7 @@ class Retention:
     match: Literal["birth", "both"] = "birth"
     value: str | None = None
     explain: str | None = None
+    as_of: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -144,3 +148,4 @@ class Paths:
     within_ms: int = 30 * 60_000
     collapse_repeats: bool = True
     across_sessions: bool = False
+    as_of: datetime | None = None

@@ -9,7 +9,7 @@ from typing import Any
 from metronome.errors import BadQuestion
 from metronome.parts import where
 from metronome.parts.where import Where
-from metronome.periods import read_time, to_ms
+from metronome.periods import Period, read_time, to_ms
 from metronome.query import condition as asked
 
 #: Columns of times.
@@ -22,8 +22,14 @@ def as_where(condition: asked.Condition) -> Where:
     """The same condition; raises BadQuestion where parts can't tell."""
     found = _WHERES.get(type(condition))
     if found is None:
-        raise BadQuestion("where: this condition can't be asked of funnels, retention and paths", field="where")
+        raise BadQuestion("where: this condition can't be asked of day parts", field="where")
     return found(condition)
+
+
+def within(period: Period) -> Where:
+    """The period as a condition on the time of events."""
+    start, end = (None if edge is None else to_ms(edge) for edge in (period.start, period.end))
+    return where.Between("@timestamp", gte=start, lt=end)
 
 
 def _in(condition: asked.In) -> Where:
@@ -70,5 +76,6 @@ _WHERES: dict[type, Callable[[Any], Where]] = {
     asked.Contains: _of_text(where.Contains),
     asked.StartsWith: _of_text(where.StartsWith),
     asked.Has: lambda condition: where.Exists(condition.field),
+    asked.Outside: lambda condition: where.Outside(condition.field, condition.values),
     asked.Item: _item,
 }

@@ -52,7 +52,14 @@ class Connection:
 
     async def on(self, message: str | bytes) -> None:
         """Take a message. Raises Closed if the socket is gone."""
-        self._said = time.monotonic()
+        # While it is being taken the player is waiting, not silent.
+        self._said = float("inf")
+        try:
+            await self._take(message)
+        finally:
+            self._said = time.monotonic()
+
+    async def _take(self, message: str | bytes) -> None:
         frame = _frame(message)
         if frame is None:
             await self._socket.close(1003, "a message is a JSON array: join_ref, ref, topic, event, payload")

@@ -1,0 +1,1 @@
+../../../metronome/errors.py

@@ -1,0 +1,1 @@
+../../../metronome/kinds.py

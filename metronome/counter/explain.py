@@ -1,0 +1,90 @@
+"""Which event became which number: the usages of one item, title or database in a month, each with its verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from metronome.counter.about import Uses
+from metronome.counter.day import COUNTS, IS_DOUBLE, IS_NOTHING, IS_ROBOT, Day, load
+from metronome.counter.facts import WORLD
+from metronome.counter.values import UNIQUE_TITLES
+from metronome.parts.read import Opens, Wanted
+from metronome.periods import from_ms
+
+_ID = Wanted("_id", "text", plain=True)
+_ITEM = Wanted("id", "text", plain=True)
+
+_VERDICTS = {
+    COUNTS: "counts",
+    IS_ROBOT: "a robot",
+    IS_NOTHING: "counts for nothing: neither status 200 nor 304, no agent, or no use of an item",
+    IS_DOUBLE: "a double click: the same visitor opened the same link again within 30 s",
+}
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One event. `counts` are the metrics that it adds to, each with how much; empty where it doesn't count."""
+
+    at: datetime
+    id: str
+    verdict: str
+    counts: dict[str, int]
+
+
+def explain(folder: Opens, days: list[date], subject: str, customer: str = WORLD) -> Iterator[Explained]:
+    """The events of an item, title or database on these days, by time, as they count for a customer."""
+    for day in days:
+        found = load(folder, day, extra=(_ID, _ITEM))
+        if found is not None:
+            yield from _of_day(found, subject, customer)
+
+
+def _of_day(day: Day, subject: str, customer: str) -> Iterator[Explained]:
+    seen: set[tuple[object, ...]] = set()
+    for place in day.at.argsort(kind="stable").tolist():
+        about = day.abouts[int(day.about[place])]
+        if day.extra[_ITEM][place] != subject and subject not in _subjects(about):
+            continue
+        verdict, counts = _VERDICTS[int(day.verdict[place])], {}
+        if day.verdict[place] == COUNTS:
+            if customer in (WORLD, *about.customers):
+                counts = _counts(about, subject, int(day.session[place]), seen)
+            else:
+                verdict = "another customer's"
+        yield Explained(from_ms(int(day.at[place])), str(day.extra[_ID][place]), verdict, counts)
+
+
+def _subjects(about: Uses) -> set[str]:
+    found = {database.id for database in about.databases}
+    for use in about.items:
+        found |= {use.item.id, *([use.title.id] if use.title else [])}
+    return found
+
+
+def _counts(about: Uses, subject: str, session: int, seen: set[tuple[object, ...]]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+
+    def add(metric: str) -> None:
+        counts[metric] = counts.get(metric, 0) + 1
+
+    def add_once(metric: str, *unit: str) -> None:
+        key = (metric, session, about.yop, about.access_type, about.access_method, *unit)
+        if key not in seen:
+            seen.add(key)
+            add(metric)
+
+    if about.search and any(database.id == subject for database in about.databases):
+        add(f"Searches_{about.search}")
+    for use in about.items:
+        if about.denial:
+            add(about.denial)
+            continue
+        for act in ("Investigations", "Requests") if about.request else ("Investigations",):
+            add(f"Total_Item_{act}")
+            add_once(f"Unique_Item_{act}", use.parent.id if use.parent else "", use.item.id)
+            if use.title is not None and use.title_type in UNIQUE_TITLES:
+                add_once(f"Unique_Title_{act}", use.title.id)
+    return counts

@@ -1,0 +1,50 @@
+// The first page: figures that most sites want, and those that the user has added.
+
+import { json } from "./api.js";
+import { el } from "./dom.js";
+import * as figures from "./figures.js";
+import { panel } from "./panel.js";
+import { range } from "./state.js";
+import { t } from "./text.js";
+
+const READY = [
+  ["Events by day", "trend", { series: [{ name: "events", measure: "count" }], interval: "day" }, "trend", true],
+  ["People by day", "trend", { series: [{ name: "people", measure: "unique" }], interval: "day" }, "trend"],
+  ["Views and downloads", "trend", { series: [{ name: "view", event: "view" }, { name: "download", event: "download" }], interval: "day" }, "trend"],
+  ["Most viewed items", "trend", { series: [{ name: "views", event: "view" }], by: ["id"], top: 10, interval: "total" }, "totals"],
+  ["Where visitors come from", "trend", { series: [{ name: "views", event: "view" }], by: ["referer_host"], top: 10, interval: "total" }, "totals"],
+  ["Browsers", "trend", { series: [{ name: "events" }], by: ["browser"], top: 8, interval: "total" }, "totals"],
+  ["What happened", "trend", { series: [{ name: "events" }], by: ["event"], top: 10, interval: "total" }, "totals"],
+  ["Downloads by format", "trend", { series: [{ name: "downloads", event: "download" }], by: ["format"], top: 10, interval: "total" }, "totals"],
+];
+
+/** The panels that were added, or an empty list. */
+export async function added() {
+  try {
+    const { dashboards } = await json("/saved/dashboards");
+    return dashboards.find((one) => one.id === "overview")?.tiles ?? [];
+  } catch {
+    return [];
+  }
+}
+
+export async function keep(panels) {
+  await json("/saved/dashboards/overview", { method: "PUT", body: { title: "Overview", tiles: panels } });
+}
+
+export async function view(place, parameters) {
+  const when = range(parameters);
+  const grid = el("div", { class: "grid" });
+  place.append(grid);
+  for (const [title, kind, question, show, wide] of READY) {
+    grid.append(panel(t(title), kind, { ...question, ...when }, figures[show], { wide }));
+  }
+  const own = await added();
+  own.forEach(({ title, kind, question, show }, at) => {
+    const remove = el("button", { type: "button", onclick: async () => {
+      await keep(own.filter((_, other) => other !== at));
+      window.dispatchEvent(new HashChangeEvent("hashchange"));
+    } }, t("Remove"));
+    if (figures[show]) grid.append(panel(title, kind, { ...question, ...when }, figures[show], { more: [remove] }));
+  });
+}
