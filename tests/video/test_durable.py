@@ -154,7 +154,7 @@ def test_damaged_notes_keep_no_player_out(gateway: Gateway, damage: Callable[[Pa
 
 
 def test_a_play_that_can_not_be_stored_ends_the_channel_and_the_end_of_another_waits(gateway: Gateway) -> None:
-    gateway.environ["METRONOME_SPOOL_MAX_BYTES"] = str(300_000)
+    gateway.environ |= {"METRONOME_SPOOL_MAX_BYTES": "300000", "METRONOME_STREAM_MESSAGES_PER_S": "1000000"}
     gateway.begin()
     player = gateway.player()
     player.join(identifier="first")
