@@ -1,6 +1,6 @@
-"""`python -m bench [intake] [ingest] [single] [tock] [streams] [video] [parts] [journeys] [counter] [abuse]`.
+"""`python -m bench [NAME …]`: intake, ingest, single, tock, streams, video, parts, archive, journeys, counter.
 
-All but the last by default. A table on standard output, JSON in bench/results/.
+All of these by default; `abuse` if it is named. A table on standard output, JSON in bench/results/.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import abuse, host, ingest, intake, journeys, parts, single, streams, sushi, tock, video
+from bench import abuse, archive, host, ingest, intake, journeys, parts, single, streams, sushi, tock, video
 from metronome import __version__, process
+
+#: What is measured where nothing is named.
+_ALL = ["intake", "ingest", "single", "tock", "streams", "video", "parts", "archive", "journeys", "counter"]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument(
-        "which", nargs="*", default=[], help="intake, ingest, single, tock, streams, video, parts, counter, abuse"
-    )
+    parser.add_argument("which", nargs="*", default=[], help="any of the names above")
     parser.add_argument("--events", type=int, default=300_000, help="events of a run of ingest")
     parser.add_argument("--runs", type=int, default=5, help="runs of ingest and single, after a warm-up")
     parser.add_argument(
@@ -29,10 +30,12 @@ def main() -> None:
     parser.add_argument("--tock-events", type=int, default=1_000_000)
     parser.add_argument("--parts-events", type=int, default=300_000, help="events of the day of parts")
     parser.add_argument("--journeys-events", type=int, default=1_000_000, help="events of funnels and retention")
+    parser.add_argument("--archive-events", type=int, default=300_000, help="events of the days that are archived")
+    parser.add_argument("--archive-days", type=int, default=90, help="days that are archived")
     parser.add_argument("--titles", type=int, default=100_000, help="titles of the COUNTER report")
     parser.add_argument("--heap", default="2g", help="heap of Elasticsearch")
     wanted = parser.parse_args()
-    which = wanted.which or ["intake", "ingest", "single", "tock", "streams", "video", "parts", "journeys", "counter"]
+    which = wanted.which or _ALL
     report: dict[str, Any] = {"version": __version__, "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "host": host.facts()}
     if "intake" in which:
         process.after_start()  # as in a worker: the garbage collector stays out of the way
@@ -51,7 +54,7 @@ def main() -> None:
             report["streams"] = streams.bench(Path(folder), runs=wanted.runs, beside=wanted.beside)
         if "video" in which:
             report["video"] = video.bench(Path(folder), runs=min(wanted.runs, 3))
-        if {"ingest", "single", "tock", "parts", "counter"} & set(which):
+        if {"ingest", "single", "tock", "parts", "archive", "counter"} & set(which):
             _with_elasticsearch(report, which, wanted, Path(folder))
     results = Path(__file__).parent / "results"
     results.mkdir(exist_ok=True)
@@ -73,6 +76,8 @@ def _with_elasticsearch(report: dict[str, Any], which: list[str], wanted: argpar
             report["parts"] = parts.bench(running, events=wanted.parts_events, runs=min(wanted.runs, 3))
         if "counter" in which:
             report["sushi"] = sushi.bench(running, titles=wanted.titles, runs=min(wanted.runs, 3))
+        if "archive" in which:
+            report["archive"] = archive.bench(running, events=wanted.archive_events, days=wanted.archive_days)
 
 
 def table(report: dict[str, Any]) -> str:
@@ -141,11 +146,35 @@ def table(report: dict[str, Any]) -> str:
             (asked, f"JSON {found['json_s']} s, TSV {found['tsv_s']} s", "", ""),
             ("memory of that", f"{found['memory_mb']} MB", "", ""),
         ]
+    if found := report.get("archive"):
+        rows += _of_archive(found)
     if found := report.get("journeys"):
         rows += [(f"{pair}, {found['events']:,} events", "", "", str(ratio)) for pair, ratio in found["ratios"].items()]
     return "\n".join(
         "| " + " | ".join(row) + " |" + ("\n| --- | --- | --- | --- |" if row is rows[0] else "") for row in rows
     )
+
+
+def _of_archive(found: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+    rows = [
+        (
+            "archive run, events/s",
+            f"{found['run_per_s']:,}",
+            f"building: {found['build_per_s']:,}",
+            f"{found['run_of_build']}",
+        ),
+        (
+            "restore, events/s",
+            f"{found['restore_per_s']:,}",
+            f"`_bulk`: {found['bulk_per_s']:,}",
+            f"{found['restore_of_bulk']}",
+        ),
+    ]
+    for name in ("first", "repeated"):
+        here, indexed = found["tock_ms"][name], found["indexed_tock_ms"][name]
+        text = f"tock of {found['days']} archived days, {name}"
+        rows.append((text, f"{here} ms", f"over indices: {indexed} ms", f"{found[f'{name}_ratio']}"))
+    return rows
 
 
 def _of_streams(found: dict[str, Any]) -> list[tuple[str, str, str, str]]:

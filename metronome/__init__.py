@@ -10,6 +10,8 @@
        work on the same ones. `parts/` keeps each day as a Parquet file beside them.
     5. A dialect turns a client's question into questions of `query/`. `query.ask` answers them from Elasticsearch and
        whatever else holds some of the days. The dialect turns the answers into what its clients expect.
+    6. `archive/` moves old days into an S3 or a folder, where they are asked as before. `erasure/` takes what was
+       stored of a person out of all these places.
 
 Two doors: all that enters goes through `intake.accept`, all that is read through `query.ask`. DESIGN.md tells why.
 """

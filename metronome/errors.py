@@ -22,6 +22,7 @@ MetronomeError
 │   ├── SpoolUnavailable
 │   ├── ArchiveUnavailable
 │   ├── PartsUnavailable
+│   ├── ImportFailed
 │   ├── QuestionsWait
 │   ├── DaysClosed
 │   └── StoreUnavailable
@@ -198,6 +199,10 @@ class ArchiveUnavailable(Busy):
 
 class PartsUnavailable(Busy):
     """A day's part is being built by another process, or disk or memory don't allow it just now."""
+
+
+class ImportFailed(Busy):
+    """A metric that another server computes can't be had from there just now."""
 
 
 class QuestionsWait(Busy):

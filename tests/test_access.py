@@ -412,6 +412,8 @@ PUBLIC = (
     *("/static/application.js", "/static/applications.css", "/static/graph.js"),
     *("/_/metrics/reports/", "/_/metrics/openapi.json"),
     "/r51/status",
+    # The page holds no data; its streams ask for a key.
+    *("/live", "/live/page.js", "/live/page.css"),
 )
 
 #: The standard of these has credentials of its own (tests/sushi/test_admission.py), which stand in the address.

@@ -383,6 +383,7 @@ def test_each_error_has_its_status_and_code() -> None:
         "SpoolUnavailable": (503, "spool_unavailable"),
         "ArchiveUnavailable": (503, "archive_unavailable"),
         "PartsUnavailable": (503, "parts_unavailable"),
+        "ImportFailed": (503, "import_failed"),
         "QuestionsWait": (503, "questions_wait"),
         "DaysClosed": (503, "days_closed"),
         "StoreUnavailable": (503, "store_unavailable"),

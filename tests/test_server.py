@@ -192,7 +192,10 @@ def test_a_worker_that_is_killed_is_replaced_and_its_spool_taken_up(installation
     installation.all_arrives(load)
     log = installation.log("serve")
     assert {line["spool"] for line in log if line["message"] == "worker ready"} == {"web-0", "web-1"}
-    assert not [line for line in log if "spool file" in line["message"]], "no file had to be left behind"
+    # SQLite writes the head of a frame, then its page. A kill between the two, over a frame of an earlier round of the
+    # log, looks like damage (spool/wal.py): that file is rescued, and `all_arrives` has seen that it costs no event.
+    left_behind = [line for line in log if "spool file" in line["message"]]
+    assert [line for line in left_behind if "write-ahead log is damaged" not in line.get("problem", "")] == []
 
 
 # --- Reload and stop -------------------------------------------------------------------------------------------

@@ -19,7 +19,9 @@ from typing import Any
 import msgspec
 from elasticsearch import Elasticsearch
 
+from metronome.archive.beside import Beside
 from metronome.archive.files import Cache
+from metronome.archive.links import Further
 from metronome.archive.manifest import Catalogue, Kept
 from metronome.archive.objects import Objects, open_objects
 from metronome.archive.source import Memory, Moved, Snapshot
@@ -77,7 +79,8 @@ class Archive:
 
     def snapshot(self, changes: int) -> Snapshot:
         """Which days the archive holds, while `changes` stays what it is. Raises ArchiveUnavailable."""
-        manifests = {day: kept.manifest for day, kept in self._manifests(changes).items()}
+        all_manifests = {day: kept.manifest for day, kept in self._manifests(changes).items()}
+        manifests = dict(all_manifests)
         late: dict[date, str] = {}
         uuids = self._indices() if manifests else {}
         for day in [day for day in manifests if day_index(self._settings, day) in uuids]:
@@ -87,7 +90,13 @@ class Archive:
                 del manifests[day]
             else:
                 late[day] = name
-        return Snapshot(manifests, late, self._catalogue.objects, self._cache, self._memory, self._client)
+        return Snapshot(
+            manifests, all_manifests, late, self._catalogue.objects, self._cache, self._memory, self._client
+        )
+
+    def further(self) -> Further:
+        """The archived days as people know them."""
+        return Further(self)
 
     def _indices(self) -> dict[str, str]:
         """Daily indices with their uuids."""
@@ -155,13 +164,14 @@ def open_door(
     *,
     alone: Callable[[], bool] = lambda: False,
     objects: Objects | None = None,
+    archive: Archive | None = None,
 ) -> Ask:
     """`ask` over Elasticsearch and METRONOME_ARCHIVE; where `alone` says so, over Elasticsearch without it.
 
     `resolver` says which ids are one person.
     """
     index, days = Index(Search(client, settings), settings), Days(settings, resolver)
-    archive = Archive(settings, client, objects)
+    archive = archive or Archive(settings, client, objects)
 
     def bound(*questions: Any) -> list[Any]:
         if alone():
@@ -169,7 +179,9 @@ def open_door(
         for _ in range(TRIES):
             changes = archive.changes()
             try:
-                answers = ask(*questions, sources=Sources(index, (archive.snapshot(changes),), days), now=clock())
+                snapshot = archive.snapshot(changes)
+                sources = Sources(index, (snapshot,), days, Beside(snapshot))
+                answers = ask(*questions, sources=sources, now=clock())
             except Moved:
                 time.sleep(_PAUSE_S)
                 continue

@@ -7,6 +7,7 @@ so that whoever asks meanwhile asks again.
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,10 +18,14 @@ from pathlib import Path
 from metronome.archive import files
 from metronome.archive.manifest import NAME, Catalogue, Kept, PartObject
 from metronome.archive.state import Lease, State
-from metronome.errors import ArchiveDamaged, ArchiveUnavailable, NotFound
+from metronome.errors import ArchiveDamaged, NotFound
+from metronome.files import Lock
 from metronome.settings import Settings
 
 Progress = Callable[[int], None]
+
+_TEMPORARY = "run-"
+_LOCK = ".lock"
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ class Care:
         problems: list[str] = []
         with self._temporary() as temporary:
             read: list[Path] = []
-            for part in kept.manifest.parts:
+            for part in kept.manifest.objects:
                 found = there.get(part.key)
                 if found is None:
                     problems.append(f"{part.key} is missing")
@@ -72,7 +77,7 @@ class Care:
                     problems.append(f"{part.key} has {found.bytes} bytes instead of {part.bytes}")
                 elif deep or found.etag != part.etag:
                     # Another etag may be no more than a copy from elsewhere; the bytes tell.
-                    problems += self._problems_of(part, temporary, read)
+                    problems += self._problems_of(part, temporary, read if part in kept.manifest.parts else [])
                     progress(part.bytes)
             if deep and not problems:
                 problems += _differences(kept, read, temporary)
@@ -101,7 +106,7 @@ class Care:
             self._objects.delete(one.key)
         if kept is None and not orphans:
             return None
-        self._cache.forget(day, kept.manifest.parts if kept else ())
+        self._cache.forget(day, kept.manifest.objects if kept else ())
         return Compacted(day, parts, len(orphans) - (parts if parts > 1 else 0))
 
     def _folded(self, kept: Kept, lease: Lease) -> Kept:
@@ -126,6 +131,8 @@ class Care:
             self._objects.delete(one.key)
             if one.key.endswith(NAME):
                 state.note_change()
+        if objects:
+            self._objects.purge(self._catalogue.folder(day), ())
         self._cache.forget(day)
         return bool(objects)
 
@@ -140,26 +147,26 @@ def temporary_folder(settings: Settings) -> Iterator[Path]:
     """A folder beside the parts: a day may be larger than what the system's own folder of temporary files holds."""
     root = settings.archive_dir
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with tempfile.TemporaryDirectory(prefix="run-", dir=root) as folder:
+    with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=root) as folder, Lock(Path(folder) / _LOCK):
         yield Path(folder)
+
+
+def remove_left(settings: Settings) -> None:
+    """Remove temporary folders whose processes were killed: their locks are free."""
+    for folder in settings.archive_dir.glob(f"{_TEMPORARY}*"):
+        lock = Lock(folder / _LOCK)
+        if folder.is_dir() and lock.take():
+            shutil.rmtree(folder, ignore_errors=True)
+        lock.release()
 
 
 def upload(catalogue: Catalogue, day: date, path: Path, number: int, temporary: Path) -> PartObject:
     """Put a part into the archive and read it back; raises ArchiveUnavailable where that isn't what was put."""
-    sha256 = files.sha256_of(path)
-    key = f"{catalogue.folder(day)}part-{number:04}-{sha256[:16]}.parquet"
     mine = files.contents([path], temporary)
-    etag = catalogue.objects.put(key, path)
-    part = PartObject(key, path.stat().st_size, sha256, mine.events, mine.min_timestamp, mine.max_timestamp, etag)
-    back = temporary / "back.parquet"
-    try:
-        files.fetch(catalogue.objects, part, back)
-    except (ArchiveDamaged, NotFound) as error:
-        raise ArchiveUnavailable("what was uploaded came back changed; the index stays", detail=str(error)) from error
-    if files.contents([back], temporary) != mine:
-        raise ArchiveUnavailable(f"{key} was read back with other events than were written; the index stays")
-    back.unlink()
-    return part
+    part = files.put_checked(
+        catalogue.objects, f"{catalogue.folder(day)}part-{number:04}", path, mine.events, temporary, mine
+    )
+    return replace(part, min_timestamp=mine.min_timestamp, max_timestamp=mine.max_timestamp)
 
 
 def _differences(kept: Kept, read: list[Path], temporary: Path) -> list[str]:

@@ -20,7 +20,7 @@ from typing import IO
 from metronome.archive import files
 from metronome.archive.care import temporary_folder
 from metronome.archive.manifest import Catalogue
-from metronome.archive.restore import chosen
+from metronome.archive.restore import Wanted, chosen, meets
 from metronome.parts import duck, index
 from metronome.parts.build import Builder
 from metronome.parts.duck import literal, parquet
@@ -56,8 +56,8 @@ class Exporter:
         wanted = _within(period, where)
         if form == "ndjson":
             count = 0
-            for _, source in self._documents(period, wanted, progress):
-                target.write(_line(source))
+            for _, source in self.documents(period, wanted, progress):
+                target.write(line_of(source))
                 count += 1
             return count
         with temporary_folder(self._settings) as temporary:
@@ -68,18 +68,19 @@ class Exporter:
                 shutil.copyfileobj(file, target, 2**20)
         return count
 
-    def _sorted(
-        self, period: Period, wanted: Condition | None, temporary: Path, progress: Progress
-    ) -> tuple[Path, int]:
+    def _sorted(self, period: Period, wanted: Wanted | None, temporary: Path, progress: Progress) -> tuple[Path, int]:
         path = temporary / "sorted.parquet"
         with Sorter(temporary) as sorter:
-            for number, source in self._documents(period, wanted, progress):
+            for number, source in self.documents(period, wanted, progress):
                 sorter.add(Documents([number], [source]))
             about = {"format": FORMAT, "events": sorter.events, "ids_sha256": sorter.ids_sha256()}
             sorter.write(path, about)
         return path, sorter.events
 
-    def _documents(self, period: Period, wanted: Condition | None, progress: Progress) -> Iterator[tuple[str, bytes]]:
+    def documents(
+        self, period: Period, wanted: Wanted | None, progress: Progress = lambda events: None
+    ) -> Iterator[tuple[str, bytes]]:
+        """The documents of the days of a period that are wanted: `_id` and source."""
         for day in self._days(period):
             with ExitStack() as stack:
                 temporary = stack.enter_context(temporary_folder(self._settings))
@@ -108,23 +109,17 @@ class Exporter:
         if kept is None or self._catalogue is None:
             return []
         cache = files.Cache(self._settings.archive_dir, self._settings.parts_max_bytes)
-        paths = []
-        for part in kept.manifest.parts:
-            path = temporary / part.name
-            # A name of its own: the cache may make room while the part is read.
-            path.hardlink_to(cache.path(self._catalogue.objects, day, part)[0])
-            paths.append(path)
-        return paths
+        return cache.copies(self._catalogue.objects, kept.manifest, temporary)
 
 
-def _within(period: Period, where: Condition | None) -> Condition | None:
+def _within(period: Period, where: Condition | None) -> Wanted | None:
     parts = [where] if where is not None else []
     if period != Period():
         parts.append(Between("@timestamp", gte=period.start, lt=period.end))
-    return All(*parts) if parts else None
+    return meets(All(*parts)) if parts else None
 
 
-def _line(source: bytes) -> bytes:
+def line_of(source: bytes) -> bytes:
     """The document as one line: as it is, unless there are line feeds between its values."""
     if b"\n" in source:
         source = json.dumps(json.loads(source), ensure_ascii=False, separators=(",", ":")).encode()

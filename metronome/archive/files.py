@@ -13,9 +13,9 @@ from uuid import uuid4
 
 import duckdb
 
-from metronome.archive.manifest import PartObject
+from metronome.archive.manifest import Manifest, PartObject
 from metronome.archive.objects import Objects
-from metronome.errors import ArchiveDamaged
+from metronome.errors import ArchiveDamaged, ArchiveUnavailable, NotFound
 from metronome.parts import duck
 from metronome.parts.build import documents_of
 from metronome.parts.duck import parquet
@@ -110,6 +110,27 @@ def fetch(objects: Objects, part: PartObject, path: Path) -> int:
     return size
 
 
+def put_checked(
+    objects: Objects, stem: str, path: Path, rows: int, temporary: Path, has: Contents | None = None
+) -> PartObject:
+    """Store a file under a name that ends in its hash, and read it back. Raises ArchiveUnavailable where it changed.
+
+    `has` is what a part has to be read back with.
+    """
+    sha256 = sha256_of(path)
+    key = f"{stem}-{sha256[:16]}.parquet"
+    part = PartObject(key, path.stat().st_size, sha256, rows, None, None, objects.put(key, path))
+    back = temporary / "back.parquet"
+    try:
+        fetch(objects, part, back)
+    except (ArchiveDamaged, NotFound) as error:
+        raise ArchiveUnavailable("what was uploaded came back changed; the index stays", detail=str(error)) from error
+    if has is not None and contents([back], temporary) != has:
+        raise ArchiveUnavailable(f"{key} was read back with other events than were written; the index stays")
+    back.unlink()
+    return part
+
+
 class Cache:
     """Copies of archived parts below METRONOME_HOME/archive; the least recently read go first."""
 
@@ -127,6 +148,22 @@ class Cache:
         size = fetch(objects, part, path)
         self._make_room(path)
         return path, size
+
+    def copies(self, objects: Objects, manifest: Manifest, temporary: Path) -> list[Path]:
+        """The day's parts under names of their own in a folder: the cache may make room while they are read."""
+        paths = []
+        for part in manifest.parts:
+            path = temporary / f"copy-{part.name}"
+            for again in (True, True, False):
+                try:
+                    path.hardlink_to(self.path(objects, manifest.day, part)[0])
+                except FileNotFoundError:
+                    if not again:
+                        raise
+                else:
+                    break
+            paths.append(path)
+        return paths
 
     def has(self, day: date, part: PartObject) -> bool:
         """Whether the part can be read without the archive."""

@@ -10,7 +10,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -80,6 +80,14 @@ class Folder:
             path.unlink(missing_ok=True)
             if path.parent.is_dir() and path.parent != self.root and not any(path.parent.iterdir()):
                 path.parent.rmdir()
+
+    def purge(self, prefix: str, kept: Collection[str]) -> None:
+        with _our_errors(self.root):
+            # Files that were being written have hidden names; a listing leaves these out.
+            for path in sorted(self.root.rglob("*")):
+                key = path.relative_to(self.root).as_posix()
+                if path.is_file() and key.startswith(prefix) and key not in kept and "/" in key:
+                    self.delete(key)
 
     def _must_be_there(self) -> None:
         # A disk that isn't mounted must not look like an archive without days: its parent is there, and it isn't.

@@ -43,6 +43,17 @@ class PartObject:
 
 
 @dataclass(frozen=True)
+class Summary(PartObject):
+    """The object that has the day's counts (summary.py); `events` are its rows, `robots` is the list that it used.
+
+    `links` is the object that says which ids are one person (links.py), where the day has such events.
+    """
+
+    robots: str = ""
+    links: PartObject | None = None
+
+
+@dataclass(frozen=True)
 class Manifest:
     """One archived day. `ids_sha256` is of the ids of all parts; `mapping` says how Elasticsearch indexed them."""
 
@@ -55,11 +66,17 @@ class Manifest:
     parts: tuple[PartObject, ...]
     mapping: dict[str, Any] = field(default_factory=dict)
     erasures: tuple[Any, ...] = ()
-    summary: Any = None
+    summary: Summary | None = None
 
     @property
     def bytes(self) -> int:
         return sum(part.bytes for part in self.parts)
+
+    @property
+    def objects(self) -> tuple[PartObject, ...]:
+        """The parts, and where there are any the summary and the links."""
+        further = (self.summary, self.summary.links) if self.summary else ()
+        return (*self.parts, *(one for one in further if one is not None))
 
 
 @dataclass(frozen=True)
@@ -110,7 +127,7 @@ class Catalogue:
 
     def orphans(self, day: date, manifest: Manifest | None) -> list[Object]:
         """What is below the day and in no manifest."""
-        named = {part.key for part in manifest.parts} if manifest else set()
+        named = {part.key for part in manifest.objects} if manifest else set()
         return [
             one for one in self.objects.list(self.folder(day)) if one.key not in named and not one.key.endswith(NAME)
         ]
@@ -124,8 +141,6 @@ class Catalogue:
 def encode(manifest: Manifest) -> bytes:
     """A manifest as JSON, indented for people."""
     found = msgspec.to_builtins(manifest)
-    if manifest.summary is None:
-        del found["summary"]
     return msgspec.json.format(msgspec.json.encode(found), indent=2)
 
 

@@ -6,7 +6,7 @@ one that the caller read. Names are whole keys, `prefix` included.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -55,6 +55,13 @@ class Objects(Protocol):
 
     def delete(self, key: str) -> None:
         """Remove the object, if there is one."""
+        ...
+
+    def purge(self, prefix: str, kept: Collection[str]) -> None:
+        """Remove for good what is below a prefix: every version of every object but the present ones of these keys.
+
+        Uploads that were never ended go as well.
+        """
         ...
 
 

@@ -108,7 +108,7 @@ class Restorer:
                 # A name of its own: the cache may make room while the part is read.
                 mine = temporary / "part.parquet"
                 mine.hardlink_to(path)
-                yield from chosen([mine], temporary, where)
+                yield from chosen([mine], temporary, None if where is None else meets(where))
 
     def _create(self, index: str, batch: list[tuple[str, bytes]]) -> int:
         # A document with a line feed in it can't be a line of a bulk request; it goes alone, byte for byte as well.
@@ -149,11 +149,20 @@ def _refused(status: int, index: str, number: str, reason: str) -> Exception:
     )
 
 
-def chosen(paths: list[Path], temporary: Path, where: Condition | None) -> Iterator[tuple[str, bytes]]:
-    """The ids and documents of files that meet the condition."""
+#: Says of a document's bytes whether it is wanted.
+Wanted = Callable[[bytes], bool]
+
+
+def meets(where: Condition) -> Wanted:
+    """Documents that meet a condition, facts included."""
+    return lambda source: where.holds(facts(parse(source)))
+
+
+def chosen(paths: list[Path], temporary: Path, wanted: Wanted | None) -> Iterator[tuple[str, bytes]]:
+    """The ids and documents of files that are wanted."""
     for documents in documents_of(paths, temporary):
         for number, source in zip(documents.ids, documents.sources, strict=True):
-            if where is None or where.holds(facts(parse(source))):
+            if wanted is None or wanted(source):
                 yield number, source
 
 

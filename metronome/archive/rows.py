@@ -17,6 +17,7 @@ from typing import Any
 
 import duckdb
 
+from metronome.archive import summary
 from metronome.event.fields import Event
 from metronome.parts import duck
 from metronome.parts import where as parts_where
@@ -24,7 +25,7 @@ from metronome.parts.columns import KINDS
 from metronome.parts.duck import literal
 from metronome.parts.expressions import Shape, add_functions, shape_of
 from metronome.parts.shipped import with_facts
-from metronome.periods import Every, Period, from_ms, to_ms
+from metronome.periods import Every, Period, from_ms, to_ms, to_text
 from metronome.query.body import common_parts, compared, parts_of, without
 from metronome.query.clause import NUMBER, asked_as_numbers
 from metronome.query.condition import All, Item, is_number, values_of
@@ -35,8 +36,6 @@ from metronome.store.documents import MAX_INDEXED
 
 MEMORY_BYTES = 256 * 2**20
 
-#: Edges of hours and longer buckets fall on these in every time zone since 1970, but for a few that lay off by seconds.
-_QUARTER_MS = 15 * 60 * 1000
 _SECOND_MS = 1000
 
 
@@ -64,6 +63,8 @@ class DayMapping:
             if not is_number(value):
                 return UNINDEXED
             return int(value) if self.properties.get(field, {}).get("type") == "long" else plain(value)
+        if kind == "date":
+            return to_text(from_ms(int(value))) if is_number(value) else value
         if kind == "flag":
             return {"true": True, "false": False}.get(value, value) if type(value) in (bool, str) else UNINDEXED
         if kind not in TEXTS:
@@ -84,20 +85,32 @@ class Group:
 
 
 def partials_of(
-    questions: Sequence[Question], paths: Sequence[str], mapping: DayMapping, common: All, late: Iterable[Event]
+    questions: Sequence[Question],
+    paths: Sequence[str],
+    mapping: DayMapping,
+    common: All,
+    late: Iterable[Event] = (),
+    *,
+    summarised: bool = False,
 ) -> Iterator[Partial]:
-    """The partial answers of a day's files, and of late events beside them, one a question."""
+    """The partial answers of a day's files, and of late events beside them, one a question.
+
+    With `summarised` there is one file, the day's summary.
+    """
     late = list(late)
     with (
         tempfile.TemporaryDirectory(prefix="metronome-") as temporary,
         duck.connection(Path(temporary), memory_bytes=MEMORY_BYTES) as database,
     ):
         add_functions(database)
-        files = [(path, shape_of(database, path)) for path in paths]
+        files = [] if summarised else [(path, shape_of(database, path)) for path in paths]
         for question in questions:
             found = Partial()
             fields = list(fields_of(question))
-            for group in _groups(database, question, fields, files, mapping):
+            queries = [_select(shape, path, fields, question) for path, shape in files]
+            if summarised:
+                queries = [summary.select(paths[0], fields, question, timed=bool(_step_ms(question)))]
+            for group in _groups(database, fields, queries, mapping):
                 _count(question, group, mapping, common, found)
             for event in late:
                 if _is_within(event["@timestamp"], question.period):
@@ -139,15 +152,13 @@ def common_of(questions: Sequence[Question]) -> All:
 
 def _groups(
     database: duckdb.DuckDBPyConnection,
-    question: Question,
     fields: list[str],
-    files: Sequence[tuple[str, Shape]],
+    queries: Iterable[tuple[str, list[Any]]],
     mapping: DayMapping,
 ) -> Iterator[Group]:
-    step = _step_ms(question)
     width = len(KINDS)
-    for path, shape in files:
-        cursor = database.execute(*_select(shape, path, fields, step, question))
+    for query, parameters in queries:
+        cursor = database.execute(query, parameters)
         while rows := cursor.fetchmany(2000):
             for time_ms, times, *values in rows:
                 raw = {
@@ -157,14 +168,12 @@ def _groups(
                 yield _group(raw, None if time_ms is None else from_ms(time_ms), times, mapping)
 
 
-def _select(shape: Shape, path: str, fields: list[str], step: int, question: Question) -> tuple[str, list[Any]]:
+def _select(shape: Shape, path: str, fields: list[str], question: Question) -> tuple[str, list[Any]]:
     parameters: list[Any] = []
+    step = _step_ms(question)
     columns = [f'epoch_ms("@timestamp") // {step} * {step} as t' if step else "0 as t", "count(*) as n"]
     for number, (name, kind) in enumerate((name, kind) for name in fields for kind in KINDS):
-        value = shape.value(name, kind)
-        columns.append(
-            f"{value.sql if value.lists else f'case when {value.sql} is not null then [{value.sql}] end'} as v{number}"
-        )
+        columns.append(f"{summary.as_list(shape, name, kind)} as v{number}")
     condition = shape.condition(_narrowed(question), parameters)
     grouped = ", ".join(["t", *(f"v{number}" for number in range(len(fields) * len(KINDS)))])
     query = f"select {', '.join(columns)} from read_parquet({literal(path)}) where {condition} group by {grouped}"
@@ -206,7 +215,7 @@ def _step_ms(question: Question) -> int:
     if not everies:
         return 0
     if all(every.unit in ("hour", "day", "week", "month", "quarter", "year") for every in everies):
-        return _QUARTER_MS
+        return summary.QUARTER_MS
     return _SECOND_MS
 
 
@@ -234,6 +243,13 @@ def _is_within(moment: Any, period: Period) -> bool:
     if moment is None:
         return period == Period()
     return (period.start is None or moment >= period.start) and (period.end is None or moment < period.end)
+
+
+def known_ids(ids: list[str], paths: list[str]) -> set[str]:
+    """Those of the ids that a day's files have."""
+    with tempfile.TemporaryDirectory(prefix="metronome-") as temporary, duck.connection(Path(temporary)) as database:
+        query = f'select "_id" from {duck.parquet(paths)} where "_id" in (select unnest($1))'
+        return {row[0] for row in database.execute(query, [ids]).fetchall()}
 
 
 def facts(event: Event) -> Event:

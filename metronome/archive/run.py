@@ -26,7 +26,7 @@ from typing import Any
 import msgspec
 from elasticsearch import Elasticsearch
 
-from metronome.archive import files
+from metronome.archive import files, summary
 from metronome.archive.care import temporary_folder, upload
 from metronome.archive.manifest import FORMAT, Catalogue, Kept, Manifest, PartObject
 from metronome.archive.state import Lease, State, Whole
@@ -138,6 +138,7 @@ class Archiver:
         self, day: date, part: Part, kept: Kept | None, uploaded: PartObject, paths: list[Path], temporary: Path
     ) -> Manifest:
         all_of_it = files.contents(paths, temporary)
+        counts = summary.store(self._catalogue, day, paths, temporary)
         mapping = self._mapping(part.index)
         if kept is not None:
             # What came late may have properties that the day hadn't.
@@ -150,9 +151,20 @@ class Archiver:
                 ids_sha256=all_of_it.ids_sha256,
                 parts=(*kept.manifest.parts, uploaded),
                 mapping=mapping,
+                summary=counts,
             )
         created = to_text(datetime.now(UTC))
-        return Manifest(FORMAT, day, part.index, created, all_of_it.events, all_of_it.ids_sha256, (uploaded,), mapping)
+        return Manifest(
+            FORMAT,
+            day,
+            part.index,
+            created,
+            all_of_it.events,
+            all_of_it.ids_sha256,
+            (uploaded,),
+            mapping,
+            summary=counts,
+        )
 
     def _mapping(self, index: str) -> dict[str, Any]:
         with our_errors():
@@ -194,7 +206,7 @@ class Archiver:
     def _must_be_in_place(self, day: date, kept: Kept) -> None:
         found = self._catalogue.get(day)
         objects = {one.key: (one.bytes, one.etag) for one in self._objects.list(self._catalogue.folder(day))}
-        missing = [part.key for part in kept.manifest.parts if objects.get(part.key) != (part.bytes, part.etag)]
+        missing = [part.key for part in kept.manifest.objects if objects.get(part.key) != (part.bytes, part.etag)]
         if found is None or found.manifest != kept.manifest or missing:
             what = ", ".join(missing) or "the manifest"
             raise ArchiveDamaged(f"{day} was archived, but {what} isn't there as it was put; the index stays")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -120,6 +120,17 @@ class Bucket:
     def delete(self, key: str) -> None:
         with _our_errors(self.bucket, key):
             self._s3.delete_object(Bucket=self.bucket, Key=key)
+
+    def purge(self, prefix: str, kept: Collection[str]) -> None:
+        place = {"Bucket": self.bucket, "Prefix": prefix}
+        with _our_errors(self.bucket, prefix):
+            for page in self._s3.get_paginator("list_object_versions").paginate(**place):
+                for row in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
+                    if not (row["IsLatest"] and row["Key"] in kept):
+                        self._s3.delete_object(Bucket=self.bucket, Key=row["Key"], VersionId=row["VersionId"])
+            for page in self._s3.get_paginator("list_multipart_uploads").paginate(**place):
+                for row in page.get("Uploads", ()):
+                    self._s3.abort_multipart_upload(Bucket=self.bucket, Key=row["Key"], UploadId=row["UploadId"])
 
 
 def _stored(settings: Settings) -> dict[str, str]:

@@ -12,28 +12,25 @@ An archiver that deletes an index meanwhile has told of it before; then the ques
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from elasticsearch import ApiError, Elasticsearch
 
+from metronome.archive import summary
 from metronome.archive.files import Cache
 from metronome.archive.manifest import Manifest, PartObject
 from metronome.archive.objects import Objects
-from metronome.archive.rows import DayMapping, common_of, facts, partials_of
+from metronome.archive.rows import DayMapping, common_of, facts, known_ids, partials_of
 from metronome.errors import ArchiveUnavailable, MetronomeError, NotFound, StoreRefused, StoreUnavailable
 from metronome.event.fields import Event
-from metronome.parts import duck
-from metronome.parts.duck import parquet
 from metronome.parts.values import flatten, time_ms
 from metronome.periods import Period, from_ms
 from metronome.query.partial import Partial
@@ -77,14 +74,20 @@ class Memory:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What is archived at one moment, as a source. `late` are days that have an index with other events as well."""
+    """What is archived at one moment, as a source. `late` are days that have an index with other events as well.
+
+    `all_manifests` has the days too that Elasticsearch holds all of, because they were restored or their index kept.
+    """
 
     manifests: Mapping[date, Manifest]
+    all_manifests: Mapping[date, Manifest]
     late: Mapping[date, str]
     objects: Objects
     cache: Cache
     memory: Memory
     client: Elasticsearch
+    #: The days that were read, with the bytes that were fetched for each.
+    fetched: dict[str, int] = field(default_factory=dict)
 
     @cached_property
     def _days(self) -> list[date]:
@@ -125,10 +128,13 @@ class Snapshot:
         if all(partial is not None for partial in remembered):
             yield from (partial for partial in remembered if partial is not None)
             return
-        with self.opened(day) as (paths, fetched):
+        counted = day not in self.late and all(summary.answers(manifest, question) for question in questions)
+        needed = [manifest.summary] if counted and manifest.summary else manifest.parts
+        with self.opened(day, needed) as (paths, fetched):
             late = self._late_events(day, paths)
             mapping = DayMapping(manifest.mapping.get("properties", {}))
-            for key, partial in zip(keys, partials_of(questions, paths, mapping, common, late), strict=True):
+            found = partials_of(questions, paths, mapping, common, late, summarised=counted)
+            for key, partial in zip(keys, found, strict=True):
                 # What was fetched is told once, by the first question.
                 partial.archived[str(day)] = fetched if key is keys[0] else 0
                 if day not in self.late:
@@ -136,15 +142,19 @@ class Snapshot:
                 yield partial
 
     @contextmanager
-    def opened(self, day: date) -> Iterator[tuple[list[str], int]]:
-        """The day's parts as paths that stay readable, and how many bytes were fetched; raises ArchiveUnavailable."""
+    def opened(self, day: date, parts: Iterable[PartObject] | None = None) -> Iterator[tuple[list[str], int]]:
+        """The day's parts, or these objects of it, as paths that stay readable, and how many bytes were fetched.
+
+        Raises ArchiveUnavailable.
+        """
         descriptors: list[int] = []
         fetched = 0
         try:
-            for part in self.manifests[day].parts:
+            for part in self.all_manifests[day].parts if parts is None else parts:
                 descriptor, more = self._open(day, part)
                 descriptors.append(descriptor)
                 fetched += more
+            self.fetched[str(day)] = self.fetched.get(str(day), 0) + fetched
             yield [f"/proc/self/fd/{number}" for number in descriptors], fetched
         finally:
             for number in descriptors:
@@ -184,7 +194,7 @@ class Snapshot:
         if day not in self.late:
             return
         for ids, sources in _pages(self.client, self.late[day]):
-            known = _known(ids, paths)
+            known = known_ids(ids, paths)
             for number, source in zip(ids, sources, strict=True):
                 if number not in known:
                     event = facts(flatten(source))
@@ -228,12 +238,6 @@ def _pages(client: Elasticsearch, index: str) -> Iterator[tuple[list[str], list[
     finally:
         with suppress(MetronomeError), our_errors():
             client.options(ignore_status=404).close_point_in_time(id=pit)
-
-
-def _known(ids: list[str], paths: list[str]) -> set[str]:
-    with tempfile.TemporaryDirectory(prefix="metronome-") as temporary, duck.connection(Path(temporary)) as database:
-        query = f'select "_id" from {parquet(paths)} where "_id" in (select unnest($1))'
-        return {row[0] for row in database.execute(query, [ids]).fetchall()}
 
 
 def named(days: Sequence[date], most: int = 12) -> str:

@@ -10,9 +10,11 @@ from datetime import UTC, date, datetime, timedelta
 
 from elasticsearch import Elasticsearch
 
+from metronome.archive.asking import Archive
 from metronome.archive.care import Care
 from metronome.archive.closed import days_waiting
 from metronome.archive.folder import Folder
+from metronome.archive.links import Further
 from metronome.archive.manifest import Catalogue
 from metronome.archive.objects import open_objects
 from metronome.archive.restore import Restorer
@@ -53,6 +55,13 @@ class Work:
     @property
     def restorer(self) -> Restorer:
         return Restorer(self.settings, self.client, self.catalogue, self.state)
+
+    @property
+    def links(self) -> Further | None:
+        """What people have to know of archived days; None where there is no archive."""
+        if not self.settings.archive:
+            return None
+        return Archive(self.settings, self.client, self.catalogue.objects).further()
 
     def lease(self) -> Lease:
         return Lease(self.records)

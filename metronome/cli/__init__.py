@@ -15,7 +15,9 @@ from metronome.cli.demo_video import video as demo_video
 from metronome.cli.keys import keys
 from metronome.cli.kibana import kibana
 from metronome.cli.parts import parts
+from metronome.cli.person import erase, person
 from metronome.cli.quarantine import quarantine
+from metronome.cli.questions import ask
 from metronome.cli.report import report
 from metronome.cli.setup import doctor, mappings, settings
 from metronome.cli.start import drain, listen, serve, streams, up
@@ -31,6 +33,7 @@ COMMANDS: tuple[click.Command, ...] = (
     listen,
     tick,
     tock,
+    ask,
     mappings,
     settings,
     keys,
@@ -41,6 +44,8 @@ COMMANDS: tuple[click.Command, ...] = (
     archive,
     restore,
     export,
+    person,
+    erase,
     kibana,
     counter,
     report,

@@ -36,7 +36,8 @@ def streams() -> None:
     """Serve websockets and event streams, which `serve` hands over. One process a METRONOME_HOME."""
     from metronome.streams.run import run
 
-    run(Settings.from_env())
+    settings = Settings.from_env()
+    run(settings, lambda: address(settings))
 
 
 @click.command()
@@ -46,6 +47,7 @@ def drain(until_empty: bool) -> None:
     from metronome.archive.automatic import Automatic
     from metronome.drain.drain import Drain
     from metronome.drain.schedule import Schedule
+    from metronome.erasure.keeper import Keeper
     from metronome.metrics import Metrics
     from metronome.spool.files import make_folder
     from metronome.store.client import connect
@@ -56,12 +58,12 @@ def drain(until_empty: bool) -> None:
     place = address(settings)
     client = connect(settings, place, timeout_s=settings.drain_timeout_s, exact=False)
     run = Drain(settings, client, Metrics())
-    automatic = Automatic(settings, place)
+    automatic, keeper = Automatic(settings, place), Keeper(settings, place)
     process.after_start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: run.stop())
-    beside: list[Automatic | Schedule] = (
-        [] if until_empty else [automatic, *([Schedule()] if settings.reports == "yes" else [])]
+    beside: list[Automatic | Keeper | Schedule] = (
+        [] if until_empty else [automatic, keeper, *([Schedule()] if settings.reports == "yes" else [])]
     )
     for one in beside:
         one.start()

@@ -109,6 +109,15 @@ def post(url: str, body: bytes, content_type: str = "application/json", *, key: 
     return answer
 
 
+def post_for_text(url: str, body: bytes, *, key: str = "") -> str:
+    """Post JSON, and give the text that is answered; raises as `post` does."""
+    request = _posting(url, body, "application/json", _bearer(key))
+    reply = send(request, TIMEOUT_S)
+    if reply.status >= 300:
+        raise _refusal(request, reply)
+    return reply.body.decode()
+
+
 def get(url: str, query: dict[str, str], *, key: str = "") -> dict[str, Any]:
     """Get JSON; raises as `post` does."""
     asked = f"{url}?{urlencode(query)}" if query else url
@@ -143,9 +152,13 @@ def _answer(request: Request, *, expected: int | None = None, timeout_s: float =
         return reply.json
     if reply.status == expected and "rejected" in (reply.json or ()):
         return reply.json
+    raise _refusal(request, reply)
+
+
+def _refusal(request: Request, reply: Reply) -> Refused | StoreUnavailable:
     if reply.status in (429, 502, 503, 504):  # 502 and 504: from a proxy before the gateway
-        raise StoreUnavailable(reply.message, retry_after_s=5 if reply.wait_s is None else reply.wait_s)
-    raise Refused(f"{request.full_url} answered {reply.status}: {reply.message}")
+        return StoreUnavailable(reply.message, retry_after_s=5 if reply.wait_s is None else reply.wait_s)
+    return Refused(f"{request.full_url} answered {reply.status}: {reply.message}")
 
 
 def is_ready(bind: str) -> bool:

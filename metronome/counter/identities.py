@@ -163,7 +163,9 @@ def _put(path: Path) -> None:
     finally:
         os.close(file)
     try:
-        path.unlink(missing_ok=True) if path.exists() and path.stat().st_size != _KEY_BYTES else None
+        # A file of another size was cut by a crash.
+        if path.exists() and path.stat().st_size != _KEY_BYTES:
+            path.unlink(missing_ok=True)
         with suppress(FileExistsError):
             os.link(temporary, path)
     finally:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import json
+import secrets
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -103,9 +104,9 @@ class Kept:
         found: dict[str, int] = json.loads(record.value.get("totals") or "{}") if record else {}
         return found
 
-    def begin(self, month: str, at: datetime | None = None) -> None:
-        """Note that the month is being processed, as of now. The note counts for STALE."""
-        begun = to_text(at or datetime.now(UTC))
+    def begin(self, month: str) -> None:
+        """Note that the month is being processed. The note counts for STALE."""
+        begun = to_text(datetime.now(UTC))
         self._change(month, lambda value: {**value, "processing": True, "begun_at": begun})
 
     def give_up(self, month: str) -> None:
@@ -119,7 +120,7 @@ class Kept:
 
         What changed since the last time is noted in the month as a restatement, with its `cause`.
         """
-        version = format(int(at.timestamp() * 1000), "x")
+        version = secrets.token_hex(8)
         totals: dict[str, int] = {}
         for customer_id, report, facts in portions:
             self._write(

@@ -129,10 +129,10 @@ class Processor:
         def note() -> None:
             nonlocal last
             if time.monotonic() - last > NOTE_S:
-                self._kept.begin(month, self._clock())
+                self._kept.begin(month)
                 last = time.monotonic()
 
-        self._kept.begin(month, self._clock())
+        self._kept.begin(month)
         try:
             yield note
         except BaseException:

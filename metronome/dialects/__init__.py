@@ -21,6 +21,7 @@ from metronome.metrics import Metrics
 from metronome.people import People
 from metronome.query import Ask
 from metronome.reports import Reports
+from metronome.saved import Saved
 from metronome.segments import Segments
 from metronome.settings import Settings
 
@@ -42,6 +43,7 @@ class Doors:
     counter: Counter
     reports: Reports
     keyring: Keyring
+    saved: Saved
 
 
 @dataclass(frozen=True)

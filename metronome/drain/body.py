@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+import orjson
+
+from metronome.spool.suppressed import Suppression
+
 _INDEX = re.compile(rb'\{"create": ?\{"_index": ?"([^"]+)"')
 
 
@@ -52,3 +56,12 @@ def by_index(items: list[Item]) -> dict[bytes, list[Item]]:
     for item in items:
         found.setdefault(item.index, []).append(item)
     return found
+
+
+def is_suppressed(item: Item, suppression: Suppression) -> bool:
+    """Whether an event is that of a person who was erased. Intake has made it flat."""
+    try:
+        event = orjson.loads(item.source)
+    except ValueError:
+        return False
+    return isinstance(event, dict) and suppression.holds(event)

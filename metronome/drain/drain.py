@@ -33,6 +33,7 @@ from metronome.spool.files import make_folder
 from metronome.spool.held import Held
 from metronome.spool.quarantine import Quarantine
 from metronome.spool.status import held, write_drain_status
+from metronome.spool.suppressed import Suppressed
 from metronome.store.client import check
 
 log = logging.getLogger("metronome.drain")
@@ -72,6 +73,7 @@ class Drain:
             self._stopping,
             shard_wait_s=min(SHARD_WAIT_S, settings.drain_timeout_s / 2),
             prepare=self._templates.install,
+            suppressed=Suppressed(self._folder),
         )
         self._retry = Retry(self._sender, self._held, self._quarantine, metrics, settings.drain_bulk_bytes)
         self._sources = Sources(self._folder, self._quarantine, metrics)
@@ -228,4 +230,5 @@ class Drain:
             self._quarantine.mend()
             ages = {index: part.age_s for index, part in held(self._folder).items()}
             trouble = self._sender.trouble or self._retry.trouble(ages)
-            write_drain_status(self._folder, running=running, trouble=trouble, rivals=self._templates.rivals)
+            rivals, oldest_s = self._templates.rivals, self._sender.oldest_s
+            write_drain_status(self._folder, running=running, trouble=trouble, rivals=rivals, oldest_s=oldest_s)

@@ -118,8 +118,11 @@ class Retry:
                 self._try(due[start : start + 100], share)
 
     def _try(self, names: list[str], share: int) -> None:
-        with contextlib.ExitStack() as opened:
+        with self._sender.under_way() as suppression, contextlib.ExitStack() as opened:
             taken = {name: found for name in names if (found := self._take(name, opened, share)) is not None}
+            if suppression is not None:
+                for found in taken.values():
+                    found.items = [item for item in found.items if not body.is_suppressed(item, suppression)]
             together, apart, alone = self._sorted(taken)
             outcome = Outcome()
             left = self._sender.deliver(together, outcome) if together else []
@@ -199,7 +202,7 @@ class Retry:
         """Delete the settled events of an index, keep the others, and set the time when the index is due again."""
         rest = [item for item in found.items if id(item) in unsettled or id(item) in unsent]
         refusals = [unsettled[id(item)].last for item in rest if id(item) in unsettled]
-        if len(rest) < len(found.items):
+        if len(rest) < len(found.items) or not rest:
             try:
                 if rest:
                     since_ms = min(row.received_ms for row in found.rows)

@@ -12,14 +12,15 @@ import random
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import elastic_transport
 from elasticsearch import ApiError, Elasticsearch
 
-from metronome.drain.body import Item, by_index, count, indices, items, lines
+from metronome.drain.body import Item, by_index, count, indices, is_suppressed, items, lines
 from metronome.drain.judge import (
     FILTER,
     NO_ANSWER,
@@ -36,6 +37,7 @@ from metronome.errors import MetronomeError
 from metronome.metrics import Metrics
 from metronome.spool.held import Held
 from metronome.spool.quarantine import Quarantine, Refusal
+from metronome.spool.suppressed import Suppressed, Suppression
 from metronome.store.client import health
 
 log = logging.getLogger("metronome.drain")
@@ -115,6 +117,9 @@ class Sender:
     #: Indices that take no events now. Events for them are set aside at once, since a request with such events would
     #: wait for the missing shard.
     refusing: set[bytes] = field(default_factory=set)
+    #: Whose events are dropped on the way: an erased person's may have been spooled before.
+    suppressed: Suppressed = field(default_factory=lambda: Suppressed(None))
+    _began: dict[int, float] = field(default_factory=dict)
     _trusted: dict[bytes, float] = field(default_factory=dict)
 
     def ship(self, body: bytes, events: int | None = None, since_ms: int = 0) -> Outcome:
@@ -123,7 +128,29 @@ class Sender:
         `events` is their number, if known. `since_ms` is when the oldest was received, in Unix milliseconds. Waits as
         long as Elasticsearch is away; raises Stopped if `stopping` is set in that time.
         """
-        events = count(body) if events is None else events
+        with self.under_way() as suppression:
+            if suppression is not None:
+                body = lines([item for item in items(body) if not is_suppressed(item, suppression)])
+                events = None
+            events = count(body) if events is None else events
+            return self._ship(body, events, since_ms) if events else Outcome()
+
+    @contextmanager
+    def under_way(self) -> Iterator[Suppression | None]:
+        """While it runs, `oldest_s` tells since when; gives who is suppressed from now on."""
+        mine = threading.get_ident()
+        self._began[mine] = time.monotonic()
+        try:
+            yield self.suppressed.now()
+        finally:
+            del self._began[mine]
+
+    @property
+    def oldest_s(self) -> float | None:
+        """When the oldest body that is under way was begun, by the monotonic clock; None if there is none."""
+        return min(list(self._began.values()), default=None)
+
+    def _ship(self, body: bytes, events: int, since_ms: int) -> Outcome:
         names = indices(body, events)
         outcome = Outcome()
         if self.refusing and not self.refusing.isdisjoint(names):

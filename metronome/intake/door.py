@@ -27,6 +27,7 @@ from metronome.intake.stamp import Arrival, Plan, agree, arrival, cut_pages, pla
 from metronome.metrics import Metrics
 from metronome.periods import to_text
 from metronome.settings import Settings
+from metronome.spool.suppressed import Suppressed
 
 log = logging.getLogger("metronome.intake")
 
@@ -79,6 +80,7 @@ class Intake:
         self._aside = Aside(folder, settings.spool_max_bytes, self._privacy)
         self._clamped = ClampedDays(folder)
         self._days = NewDays(folder, settings)
+        self._suppressed = Suppressed(folder)
         self._clock = clock
         self._horizon = timedelta(days=settings.horizon_days) if settings.horizon_days else NO_HORIZON
         self._plans: dict[tuple[Any, ...], Plans] = {}
@@ -140,7 +142,7 @@ class Intake:
         quick, bound_app = not (origin.agent or look), came.facts.get("app", "")
         minted, taken, seen, heads = mint(came.at), _Taken(), set[str](), dict[tuple[str, str], str]()
         receipt, put, days = taken.receipt, taken.parts.append, self._days.known(came.at)
-        put_id = receipt.ids.append
+        put_id, suppression = receipt.ids.append, self._suppressed.now()
         for position, posted in enumerate(events):
             try:
                 plan = plans.get(tuple(posted)) if quick and type(posted) is dict else None
@@ -154,6 +156,9 @@ class Intake:
                     agree(event, came.facts, said)
                 for step in steps:
                     step(event)
+                if suppression is not None and suppression.holds(event):
+                    receipt.suppress()
+                    continue
                 cut = pages and cut_pages(event, pages, self._privacy)
                 given = event.get("insert_id")
                 insert_id = checked(given) if (named := given is not None and given != "") else minted()

@@ -29,12 +29,14 @@ class Receipt:
 
     `ids` has one entry a position: the id by which a retry is recognised, or None where the event was refused.
     `rejected` are those refused, with position, insert_id, field and reason. `quarantined` counts those of them that
-    are kept in the quarantine.
+    are kept in the quarantine. `suppressed` counts events of people who were erased;
+    nothing of them is kept.
     """
 
     accepted: int = 0
     duplicate: int = 0
     quarantined: int = 0
+    suppressed: int = 0
     ids: list[str | None] = field(default_factory=list)
     rejected: list[dict[str, Any]] = field(default_factory=list)
     #: With `echo`: the document of each position as it will be stored, None where it was refused.
@@ -79,6 +81,11 @@ class Receipt:
         self.ids.append(None)
         self.records.append(None)
 
+    def suppress(self) -> None:
+        self.suppressed += 1
+        self.ids.append(None)
+        self.records.append(None)
+
     def note(self, position: int, event: Event, cut: Sequence[str] = ()) -> None:
         """Remember what had to change about an event that was accepted; `cut` names addresses of web pages."""
         if type(event) is Settled and (event.renamed or event.withheld):
@@ -99,6 +106,8 @@ class Receipt:
             "duplicate": self.duplicate,
             "quarantined": self.quarantined,
         }
+        if self.suppressed:
+            body["suppressed"] = self.suppressed
         if full or ids:
             body["ids"] = self.ids
         totals = {

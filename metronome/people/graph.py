@@ -149,7 +149,8 @@ class Graph:
         """All links that are connected with the id, in order."""
         number = self._numbers.get(name)
         links = self._links(self._root(number)) if number is not None else ()
-        return sorted(map(self._named, links), key=lambda link: (link.at, link.id))
+        # A link is here twice while its day is in Elasticsearch and in the archive.
+        return sorted({link.id: link for link in map(self._named, links)}.values(), key=lambda link: (link.at, link.id))
 
     def find_link(self, name: str, link_id: str) -> Link[str] | None:
         """The link with this `_id`, among those connected with the id."""

@@ -19,7 +19,7 @@ from metronome.people.fold import Cluster, Folded, Link, Moves, owner_of
 from metronome.people.graph import Graph
 from metronome.people.notes import Notes
 from metronome.people.properties import Change, Properties, fold_properties
-from metronome.people.source import LinkSource
+from metronome.people.source import Further, LinkSource
 from metronome.people.view import View
 from metronome.periods import from_ms, read_time, to_ms, to_text
 from metronome.settings import Settings
@@ -51,12 +51,13 @@ class Person:
 class People:
     """Who is whom. One per process; safe to use from many threads."""
 
-    def __init__(self, settings: Settings, client: Elasticsearch) -> None:
+    def __init__(self, settings: Settings, client: Elasticsearch, further: Further | None = None) -> None:
         self._client = client
         self._pattern = pattern(settings)
         self._graph = Graph()
         self._lock = threading.RLock()
-        self._source = LinkSource(client, settings, self._graph, self._lock)
+        self._source = LinkSource(client, settings, self._graph, self._lock, further)
+        self._further = further
         self._refreshing = threading.Lock()
         self._fresh_at = float("-inf")
         self._notes = Notes(settings.home / "people.db")
@@ -155,6 +156,13 @@ class People:
 
     # --- A person -----------------------------------------------------------------------------------------------
 
+    def ids(self, name: str) -> tuple[str, ...]:
+        """All ids of the person that has this one."""
+        self.keep_fresh()
+        with self._lock:
+            cluster = self._graph.component(name).clusters.get(name)
+            return tuple(cluster.ids) if cluster is not None else (name,)
+
     def person(self, name: str, as_of: datetime | None = None) -> Person:
         """What is known of the person that has this id. An id that nothing links is a person of its own."""
         self.keep_fresh()
@@ -166,16 +174,45 @@ class People:
         ids = sorted(cluster.ids, key=lambda one: (one != cluster.name, one))
         mine = [link for link in links if link.source in cluster.ids or link.target in cluster.ids]
         query = _events_of(cluster, folded, as_of)
+        archived = self._archived(cluster, folded, as_of)
         return Person(
             cluster.name,
             tuple(ids),
             tuple(mine),
             {link.id: folded.refused[link.id] for link in mine if link.id in folded.refused},
-            fold_properties(cluster.ids, folded.joined, self._changes(query, folded)),
-            *self._seen(query),
+            fold_properties(cluster.ids, folded.joined, self._all_changes(query, folded, archived)),
+            *self._seen(query, archived),
         )
 
-    def _seen(self, query: dict[str, Any]) -> tuple[int, str | None, str | None]:
+    def _archived(self, cluster: Cluster[str], folded: Folded[str], as_of: datetime | None) -> list[dict[str, Any]]:
+        """The person's events in days that have left Elasticsearch, as hits; each `_id` once."""
+        if self._further is None:
+            return []
+        hits = {}
+        for day, number, event in self._further.events(cluster.ids):
+            if _is_of(event, cluster, folded, as_of):
+                hits[day, number] = {"_id": number, "_source": event}
+        return list(hits.values())
+
+    def _again(self, query: dict[str, Any], archived: list[dict[str, Any]]) -> int:
+        """How many of the archived events are in Elasticsearch as well, because they were sent once more."""
+        found = 0
+        for start in range(0, len(archived), _PAGE):
+            ids = {"ids": {"values": [hit["_id"] for hit in archived[start : start + _PAGE]]}}
+            with our_errors():
+                answer = self._client.count(index=self._pattern, query={"bool": {"filter": [query, ids]}})
+            found += int(answer["count"])
+        return found
+
+    def _all_changes(
+        self, query: dict[str, Any], folded: Folded[str], archived: list[dict[str, Any]]
+    ) -> Iterable[Change]:
+        sets = [hit for hit in archived if hit["_source"].get("event") == SET]
+        yield from (change for hit in sets if (change := _change(hit, folded)) is not None)
+        known = {hit["_id"] for hit in sets}
+        yield from (change for change in self._changes(query, folded) if change.id not in known)
+
+    def _seen(self, query: dict[str, Any], archived: list[dict[str, Any]]) -> tuple[int, str | None, str | None]:
         """Number of events, and the times of the first and last."""
         ends = {how: {how: {"field": "@timestamp"}} for how in ("min", "max")}
         with our_errors():
@@ -188,9 +225,13 @@ class People:
                 allow_partial_search_results=False,
             )
         found = answer.get("aggregations", {})
-        first, last = (found.get(how, {}).get("value") for how in ("min", "max"))
-        as_text = [None if ms is None else to_text(from_ms(ms)) for ms in (first, last)]
-        return int(answer["hits"]["total"]["value"]), as_text[0], as_text[1]
+        times = [_ms(hit["_source"].get("@timestamp")) for hit in archived]
+        times += [found.get(how, {}).get("value") for how in ("min", "max")]
+        known = [int(ms) for ms in times if ms is not None]
+        events = int(answer["hits"]["total"]["value"]) + len(archived) - self._again(query, archived)
+        if not known:
+            return events, None, None
+        return events, to_text(from_ms(min(known))), to_text(from_ms(max(known)))
 
     def _changes(self, query: dict[str, Any], folded: Folded[str]) -> Iterable[Change]:
         """The `$set` events among these events."""
@@ -230,6 +271,27 @@ def _change(hit: dict[str, Any], folded: Folded[str]) -> Change | None:
         hit["_id"],
         event,
     )
+
+
+def _ms(value: Any) -> int | None:
+    """A stored time in milliseconds; None where a shipper has written none that can be read."""
+    try:
+        return to_ms(read_time(value))
+    except (ValueError, TypeError):
+        return None
+
+
+def _is_of(event: dict[str, Any], cluster: Cluster[str], folded: Folded[str], as_of: datetime | None) -> bool:
+    """What `_events_of` asks of Elasticsearch, of one event."""
+    at = _ms(event.get("@timestamp"))
+    if as_of is not None and (at is None or at > to_ms(as_of)):
+        return False
+    if event.get("distinct_id") is not None:
+        return str(event["distinct_id"]) in cluster.ids
+    if event.get("dialect") != "openmetrics":
+        return False
+    session = str(event.get("session_id"))
+    return owner_of(session, _ms(event.get("received_at")) or 0, folded.moved) in cluster.ids
 
 
 def _events_of(cluster: Cluster[str], folded: Folded[str], as_of: datetime | None) -> dict[str, Any]:

@@ -5,18 +5,20 @@ links it holds, and the highest and the sum of their sequence numbers. Where tha
 are read, since each counts by itself. A refresh may show a number before its predecessor, so the last thousand are read
 again. If a shard holds another number of links after that, something older came or went, and all of it is read.
 
-Links of an index that is gone (archived, say), or of one that holds none any more, stay until the process ends.
+Links of an index that is gone, or of one that holds none any more, stay until the process ends. Those of archived days
+come from the archive (`Further`), so that a process which starts later knows them too.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from elasticsearch import Elasticsearch
 
+from metronome.errors import ArchiveUnavailable
 from metronome.event.identity import ALIAS, BY, IDENTIFY, LINKED, LINKS, REVERSES, UNMERGE, as_id
 from metronome.people.fold import Link
 from metronome.people.graph import Graph
@@ -54,10 +56,33 @@ class _Known:
     recent: dict[str, int] = field(default_factory=dict)
 
 
+class Further(Protocol):
+    """Days that have left Elasticsearch. Every method may raise ArchiveUnavailable."""
+
+    def versions(self) -> dict[str, str]:
+        """Each day that has links, with a text that changes when they do."""
+        ...
+
+    def links(self, day: str) -> list[tuple[str, dict[str, Any]]]:
+        """The links of a day: `_id` and event."""
+        ...
+
+    def events(self, ids: Collection[str]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        """Events under these ids: day, `_id`, event."""
+        ...
+
+
 class LinkSource:
     """Keeps a graph up to date. `lock` is held for each change of the graph, never while Elasticsearch is asked."""
 
-    def __init__(self, client: Elasticsearch, settings: Settings, graph: Graph, lock: threading.RLock) -> None:
+    def __init__(
+        self,
+        client: Elasticsearch,
+        settings: Settings,
+        graph: Graph,
+        lock: threading.RLock,
+        further: Further | None = None,
+    ) -> None:
         self._client = client
         self._pattern = pattern(settings)
         self._graph = graph
@@ -65,6 +90,8 @@ class LinkSource:
         self._indices: dict[str, _Counts] = {}
         #: By index, and number of the shard.
         self._known: dict[tuple[str, int], _Known] = {}
+        self._further = further
+        self._versions: dict[str, str] | None = None if further else {}
 
     def refresh(self) -> bool:
         """Take in what has changed; says whether anything has. Raises StoreUnavailable and the like."""
@@ -73,10 +100,34 @@ class LinkSource:
             for shard in range(self._shards(index)):
                 self._take(index, shard)
             self._indices[index] = counts
-        if changed:
+        moved = self._take_further()
+        if changed or moved:
             with self._lock:
                 self._graph.settle()
-        return bool(changed)
+        return bool(changed) or moved
+
+    def _take_further(self) -> bool:
+        """Take in the links of archived days; says whether any has changed."""
+        if self._further is None:
+            return False
+        before = self._versions or {}
+        try:
+            now = self._further.versions()
+            fresh = {day: self._further.links(day) for day, version in now.items() if before.get(day) != version}
+        except ArchiveUnavailable:
+            if self._versions is None:
+                raise  # who is whom isn't known before it was read once
+            return False
+        for day in {*fresh, *(before.keys() - now.keys())}:
+            known = self._known.setdefault((f"archived {day}", 0), _Known(len(self._known)))
+            links = [link for number, event in fresh.get(day, ()) if (link := link_of(number, event)) is not None]
+            with self._lock:
+                for row in self._graph.ids_of_day(known.day).values():
+                    self._graph.forget(row)
+                for link in links:
+                    self._graph.add(link, known.day)
+        self._versions = now
+        return bool(fresh) or before != now
 
     def _counts(self, index: str | None = None, shard: int | None = None) -> Iterator[tuple[str, _Counts]]:
         numbers = {how: {how: {"field": "_seq_no"}} for how in ("max", "sum")}

@@ -10,6 +10,7 @@
    body.py             questions -> the JSON of one search
    search.py           sends a search, pages through its rows, and waits for a shard that is being made
    shipped.py          documents of other shippers: their facts are derived on reading
+   arriving.py         events as they come, for those who watch
    journeys/           funnels, retention and paths, from day parts
    persons/            figures of persons, and the persons themselves, from day parts
 4. partial.py      a source's part of an answer, in a form that can be added up
@@ -27,6 +28,7 @@ from elasticsearch import Elasticsearch
 from metronome.periods import Every
 from metronome.query import listing  # noqa: F401 - registers who answers them
 from metronome.query.answer import Answer, Page, Property, Row
+from metronome.query.arriving import Arrival, Arrived, Moment, Positions
 from metronome.query.condition import (
     PEOPLE,
     ROBOTS,
@@ -45,7 +47,7 @@ from metronome.query.condition import (
     StartsWith,
     Subset,
 )
-from metronome.query.door import Source, Sources, answers, ask
+from metronome.query.door import Source, Sources, answers, ask, buckets
 from metronome.query.index import Index
 from metronome.query.journeys import answering  # noqa: F401 - the same
 from metronome.query.journeys.days import Days, watching
@@ -114,6 +116,8 @@ __all__ = [
     "All",
     "Answer",
     "AnyOf",
+    "Arrival",
+    "Arrived",
     "Ask",
     "Behind",
     "Between",
@@ -138,6 +142,7 @@ __all__ = [
     "Members",
     "Min",
     "Missing",
+    "Moment",
     "Not",
     "OfPerson",
     "Outside",
@@ -145,6 +150,7 @@ __all__ = [
     "Paths",
     "Percentile",
     "Persons",
+    "Positions",
     "Properties",
     "Property",
     "Question",
@@ -165,6 +171,7 @@ __all__ = [
     "answers",
     "ask",
     "asks_persons",
+    "buckets",
     "events_of",
     "of_app",
     "open_door",

@@ -8,20 +8,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from itertools import islice
 from typing import Any, Protocol
 
-from metronome.errors import BadQuestion
 from metronome.periods import Every, Period
 from metronome.query.answer import Answer, Number, Row
 from metronome.query.body import MAX_BUCKETS, too_many_buckets
 from metronome.query.index import Index
 from metronome.query.journeys.days import Days
 from metronome.query.partial import Partial, Tally, error_bound, figure
-from metronome.query.question import Known, Question
+from metronome.query.question import Known, Properties, Question, Seen
 
 
 class Source(Protocol):
@@ -40,16 +39,54 @@ class Source(Protocol):
         ...
 
 
+class Archived(Protocol):
+    """Days that have left Elasticsearch, for questions about the events themselves.
+
+    Every method may raise ArchiveUnavailable.
+    """
+
+    def version(self) -> str:
+        """Changes when any of these days does."""
+        ...
+
+    def days(self) -> list[date]: ...
+
+    def fetched(self) -> dict[str, int]:
+        """The days that were read so far, with the bytes that were fetched for each."""
+        ...
+
+    def folder(self, of: Any) -> Any:
+        """A folder of day parts (`parts.folder.Folder`) with these days in it."""
+        ...
+
+    def hits(self, period: Period, after: Sequence[Any] | None, *, newest_first: bool) -> Iterator[dict[str, Any]]:
+        """The events of the period as hits, by `sort`: time and id. `after` is the `sort` of the last one."""
+        ...
+
+    def knows(self, hit: Mapping[str, Any]) -> bool:
+        """Whether an event in Elasticsearch is among these as well, because it was sent once more."""
+        ...
+
+    def seen(self, question: Seen) -> tuple[int, list[int]]:
+        """How many events meet `where`, and the times of the first and last in milliseconds."""
+        ...
+
+    def properties(self, question: Properties) -> dict[str, tuple[frozenset[str], int, int | None, int | None]]:
+        """Each field that events have: its kinds, how many have it, first and last time in milliseconds."""
+        ...
+
+
 @dataclass(frozen=True)
 class Sources:
     """Elasticsearch (`index`), which holds every day, and `others`, which are asked first for the days they hold.
 
-    `days` are the day parts, for questions about the order of events.
+    `days` are the day parts, for questions about the order of events. `archived` are days that have left Elasticsearch.
     """
 
     index: Index
     others: tuple[Source, ...] = ()
     days: Days | None = None
+    archived: Archived | None = None
 
 
 Answerer = Callable[[Sequence[Any], Sources, datetime], list[Any]]
@@ -111,19 +148,6 @@ def _is_elsewhere(known: Known, sources: Sources) -> bool:
     return False
 
 
-def refuse_other_days(period: Period, sources: Sources, what: str) -> None:
-    """Raises BadQuestion where only another source holds days of the period: an answer would leave them out unsaid."""
-    for source in sources.others:
-        held = source.holds(period)
-        if held:
-            first, last = held[0].start, held[-1].end
-            days = f"{first:%Y-%m-%d} to {last - timedelta(milliseconds=1):%Y-%m-%d}" if first and last else "some days"
-            raise BadQuestion(
-                f"{what} aren't given of archived days ({days}); ask for days after these, say archive=no to leave "
-                "them out, or `metronome restore` them"
-            )
-
-
 def cut(period: Period, sources: Sources) -> list[tuple[Source, Period]]:
     """The period as stretches, each with the first source that holds it."""
     open_: list[Period] = [period]
@@ -181,6 +205,11 @@ def assembled(question: Question, figures: Mapping[Any, Number | None], now: dat
         rows=tuple(Row(_untyped(key), value) for key, value in _in_order(question, figures)),
         complete={start: _has_ended(every, start, now) for start in starts} if every else {},
     )
+
+
+def buckets(every: Every, period: Period, now: datetime) -> Mapping[datetime, bool]:
+    """The buckets of a period, empty ones too, as every answer has them: each start, and whether it has ended."""
+    return finish(Question(by=(every,), period=period), Partial(), now).complete
 
 
 def _every(question: Question) -> Every | None:

@@ -8,11 +8,13 @@ needs one of these facts, it is checked here too.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from heapq import merge
 from typing import Any
 
+from metronome.errors import BadQuestion
 from metronome.event.facts import DERIVED, derive
 from metronome.event.fields import AGENT_NAMES, Event
 from metronome.periods import from_ms
@@ -20,10 +22,10 @@ from metronome.query.answer import Page, Property, Sighting
 from metronome.query.body import STAMPED, Json, all_of, parts_of, within
 from metronome.query.clause import clause
 from metronome.query.condition import All, Condition
-from metronome.query.door import Sources, answers, ask, refuse_other_days
+from metronome.query.door import Sources, answers, ask
 from metronome.query.kinds import NAMED, TEXTS, Kinds
 from metronome.query.partial import EXACT_UNIQUES
-from metronome.query.question import Listing, Properties, Question, Seen
+from metronome.query.question import Listing, Properties, Question, Seen, Unique
 from metronome.query.search import VIEW_KEPT, Search
 
 #: Documents in one search to fill a page.
@@ -42,15 +44,14 @@ def _list(questions: Sequence[Listing], sources: Sources, now: datetime) -> list
 
 
 def _page(question: Listing, sources: Sources, now: datetime) -> Page:
-    if not question.after:
-        refuse_other_days(question.period, sources, "the events themselves")
     # The view has no closed index. Whether one matters is found out with the number of events.
     search = sources.index.search.open_only()
     after = dict(question.after) if question.after else _first(question, sources, now)
+    _must_be_the_same(after, sources)
     events: list[Event] = []
-    for number, hit in enumerate(_hits(search, question, after), 1):
-        event = _event(hit)
-        after["sort"] = hit["sort"]
+    for number, hit in enumerate(_all_hits(question, sources, after), 1):
+        event = event_of(hit)
+        after["archived" if hit.get("archived") else "sort"] = hit["sort"]
         if question.where.holds(event):
             events.append(event)
         if len(events) == question.limit or number == MAX_READ:
@@ -63,7 +64,35 @@ def _first(question: Listing, sources: Sources, now: datetime) -> Json:
     """The start of a listing: the view that all its pages read, its period, and the number of events."""
     view = sources.index.search.open_view()
     (counted,) = ask(Question(question.where, period=question.period), sources=sources, now=now)
-    return {"view": view, "sort": None, "total": int(counted.total), "within": within(question.period)}
+    version = sources.archived.version() if sources.archived is not None else ""
+    state = {"view": view, "sort": None, "total": int(counted.total), "within": within(question.period)}
+    return {**state, "archived": None, "version": version}
+
+
+def _must_be_the_same(after: Json, sources: Sources) -> None:
+    """Raises BadQuestion where days were archived since the first page: they aren't where the view saw them."""
+    if after["version"] != (sources.archived.version() if sources.archived is not None else ""):
+        raise BadQuestion("cursor: days have been archived since; ask for the first page again", field="cursor")
+
+
+def _all_hits(question: Listing, sources: Sources, after: Json) -> Iterator[Json]:
+    """The hits of Elasticsearch and of archived days, in the order of their times; each event once."""
+    mine: Iterable[Json] = _hits(sources.index.search, question, after)
+    if sources.archived is None:
+        return iter(mine)
+    archived = sources.archived
+    newest = question.newest_first
+    others = (
+        {**hit, "archived": True} for hit in archived.hits(question.period, after["archived"], newest_first=newest)
+    )
+    mine = (hit for hit in mine if not archived.knows(hit))
+    return merge(mine, others, key=lambda hit: _place(hit["sort"][0], newest))
+
+
+def _place(ms: int | None, newest_first: bool) -> tuple[bool, int]:
+    # What has no time comes last either way. Elasticsearch writes it as the least or greatest number.
+    none = ms is None or abs(ms) >= 2**62
+    return none, 0 if none or ms is None else -ms if newest_first else ms
 
 
 def _hits(search: Search, question: Listing, after: Json) -> Iterator[Json]:
@@ -123,7 +152,8 @@ def _asked(where: Condition, kinds: Kinds) -> Json:
     return {"bool": {"should": [stamped, shipped], "minimum_should_match": 1}}
 
 
-def _event(hit: Json) -> Event:
+def event_of(hit: Json) -> Event:
+    """A document as a flat event, with `_id` and `_index`."""
     event = dict(_flat(hit["_source"]))
     if "received_at" not in event:
         derive(event, shipped=True)
@@ -146,13 +176,13 @@ _ENDS: Json = {"first": {"min": {"field": "@timestamp"}}, "last": {"max": {"fiel
 @answers(Seen)
 def _seen(questions: Sequence[Seen], sources: Sources, now: datetime) -> list[Sighting]:
     for question in questions:
-        refuse_other_days(question.period, sources, "first and last times")
         sources.index.refuse_closed(question.period)
-    return [_sighting(question, sources.index.search.open_only()) for question in questions]
+    return [_sighting(question, sources) for question in questions]
 
 
-def _sighting(question: Seen, search: Search) -> Sighting:
-    events, times = 0, []
+def _sighting(question: Seen, sources: Sources) -> Sighting:
+    search = sources.index.search.open_only()
+    events, times = sources.archived.seen(question) if sources.archived is not None else (0, [])
     for indices, kinds in search.kinds([name for name in question.where.fields() if name not in NAMED]):
         query = all_of([clause(question.where, kinds), *within(question.period)])
         body = {"size": 0, "track_total_hits": True, "query": query, "aggs": _ENDS}
@@ -194,12 +224,29 @@ _TYPES = {"number": "number", "flag": "boolean", "flags": "boolean", **dict.from
 @answers(Properties)
 def _properties(questions: Sequence[Properties], sources: Sources, now: datetime) -> list[tuple[Property, ...]]:
     for question in questions:
-        refuse_other_days(question.period, sources, "fields")
         sources.index.refuse_closed(question.period)
-    return [tuple(_describe(question, sources.index.search.open_only())) for question in questions]
+    return [tuple(_described(question, sources, now)) for question in questions]
 
 
-def _describe(question: Properties, search: Search) -> list[Property]:
+def _described(question: Properties, sources: Sources, now: datetime) -> list[Property]:
+    found = _describe(question, sources.index.search.open_only())
+    archived = sources.archived.properties(question) if sources.archived is not None else {}
+    for name, (kinds, events, first, last) in archived.items():
+        of_both = found[name]
+        of_both.types |= {_TYPES.get(kind, "string") for kind in kinds}
+        of_both.events += events
+        of_both.first = min((time for time in (of_both.first, first) if time is not None), default=None)
+        of_both.last = max((time for time in (of_both.last, last) if time is not None), default=None)
+    # A value may be in both, so all of them are counted together.
+    names = list(archived)
+    asked = [Question(question.where, Unique(name), period=question.period) for name in names]
+    for name, answer in zip(names, ask(*asked, sources=sources, now=now) if asked else (), strict=True):
+        found[name].values, found[name].exact = int(answer.total), answer.error_bound == 0
+    rows = [_property(name, one) for name, one in found.items() if one.events]
+    return sorted(rows, key=lambda row: (-row.events, row.name))
+
+
+def _describe(question: Properties, search: Search) -> dict[str, _Found]:
     caps = search.describe()["fields"]
     names = [name for name in caps if not name.startswith("_") and not _is_object(caps[name])]
     found: dict[str, _Found] = defaultdict(lambda: _Found(set()))
@@ -220,8 +267,7 @@ def _describe(question: Properties, search: Search) -> list[Property]:
                 kind = kinds.of(name)
                 found[name].add(kind, about, alone=kind not in kinds_seen or name not in several)
                 kinds_seen.add(kind)
-    rows = [_property(name, one) for name, one in found.items() if one.events]
-    return sorted(rows, key=lambda row: (-row.events, row.name))
+    return found
 
 
 def _is_object(types: Json) -> bool:

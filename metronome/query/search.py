@@ -30,6 +30,9 @@ _EVERY = {"ignore_unavailable": "false", "allow_no_indices": "true", "expand_wil
 _WHOLE = {"allow_partial_search_results": "false"}
 _HEADERS = {"content-type": "application/json", "accept": "application/json"}
 
+#: What is read of the statistics of shards.
+_COUNTERS = "indices.*.shards.*.routing.primary,indices.*.shards.*.seq_no.global_checkpoint"
+
 #: How long a view of the indices is kept after each use.
 VIEW_KEPT = "2m"
 
@@ -113,6 +116,36 @@ class Search:
         """Let go of a view that nobody will read again."""
         with suppress(StoreRefused, StoreUnavailable):  # a view that is gone already needs no closing
             self._send("DELETE", "/_pit", {"id": view}, {})
+
+    def checkpoints(self) -> dict[str, int]:
+        """For each shard, as `index/number`, the number up to which all its operations are done."""
+        asked = {**_OPEN, "level": "shards", "filter_path": _COUNTERS}
+        found = self._send("GET", f"/{self._pattern}/_stats/docs", None, asked).get("indices", {})
+        return {
+            f"{index}/{number}": int(copy["seq_no"]["global_checkpoint"])
+            for index, stats in found.items()
+            for number, copies in stats["shards"].items()
+            for copy in copies
+            if copy["routing"]["primary"] and "seq_no" in copy
+        }
+
+    def refresh(self, indices: Sequence[str]) -> None:
+        """Make everything that was written to these indices visible. Indices that are gone are left out."""
+        for start in range(0, len(indices), _INDICES):
+            self._send("POST", f"/{','.join(indices[start : start + _INDICES])}/_refresh", None, _OPEN)
+
+    def numbered(self, shard: str, after: int, last: int, size: int) -> list[Json]:
+        """The first documents of a shard with after < _seq_no <= last, in that order."""
+        index, _, number = shard.rpartition("/")
+        body = {
+            "size": size,
+            "query": {"range": {"_seq_no": {"gt": after, "lte": last}}},
+            "sort": [{"_seq_no": "asc"}],
+            "track_total_hits": False,
+        }
+        found = self._send("POST", f"/{index}/_search", body, {**_OPEN, **_WHOLE, "preference": f"_shards:{number}"})
+        hits: list[Json] = found["hits"]["hits"]
+        return hits
 
     def describe(self) -> Json:
         """Field capabilities of everything in the indices."""

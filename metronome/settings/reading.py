@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from metronome import kinds
 from metronome.kinds import size, whole
 from metronome.settings.row import GB, MB, TB, setting
 
@@ -26,6 +27,13 @@ class Reading:
     )
     query_parallel: int = setting(
         "METRONOME_QUERY_PARALLEL", whole(0, 1024), 0, "Funnels, retentions and paths at one time a worker; 0: cores."
+    )
+    import_hosts: tuple[str, ...] = setting(
+        "METRONOME_IMPORT_HOSTS",
+        kinds.HOSTS,
+        (),
+        "Hosts that may be asked for the result of a saved metric. Addresses of private networks never are.",
+        shown="(none)",
     )
     parts_max_bytes: int = setting(
         "METRONOME_PARTS_MAX_BYTES",

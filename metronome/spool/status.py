@@ -85,12 +85,15 @@ def _read(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def write_drain_status(folder: Path, *, running: bool, trouble: str, rivals: str = "") -> None:
+def write_drain_status(
+    folder: Path, *, running: bool, trouble: str, rivals: str = "", oldest_s: float | None = None
+) -> None:
     """Write the state for `drain_status`. On a full disk nothing is written, since that must not stop the drain.
 
-    `rivals` says which index templates stand above ours.
+    `rivals` says which index templates stand above ours, `oldest_s` when the oldest body under way was begun, by the
+    monotonic clock.
     """
-    _write(folder / _DRAIN, running, {"trouble": trouble, "rivals": rivals})
+    _write(folder / _DRAIN, running, {"trouble": trouble, "rivals": rivals, "oldest_s": oldest_s})
 
 
 def write_listen_status(folder: Path, *, running: bool) -> None:
@@ -98,7 +101,7 @@ def write_listen_status(folder: Path, *, running: bool) -> None:
     _write(folder / _LISTEN, running, {}, shared=True)
 
 
-def _write(path: Path, running: bool, more: dict[str, str], *, shared: bool = False) -> None:
+def _write(path: Path, running: bool, more: dict[str, object], *, shared: bool = False) -> None:
     now = {"at": time.time(), "monotonic": time.monotonic(), "pid": os.getpid(), "running": running}
     with contextlib.suppress(OSError):
         replace_file(path, json.dumps({**now, **more}), shared=shared)

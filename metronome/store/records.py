@@ -21,7 +21,7 @@ from typing import Any
 
 from elasticsearch import ConflictError, Elasticsearch
 from elasticsearch import NotFoundError as ElasticNotFound
-from elasticsearch_dsl import Binary, Boolean, Date, Document, Keyword, Long, MetaField
+from elasticsearch_dsl import Binary, Boolean, Date, Document, Double, Keyword, Long, MetaField, Object
 
 from metronome.errors import Conflict, NotFound
 from metronome.files import replace_file
@@ -79,6 +79,20 @@ class ArchiveDocument(RecordDocument):
     ids_sha256 = Keyword(**_KEPT_ONLY)
 
 
+class PrivacyDocument(RecordDocument):
+    """Erasures (`metronome.erasure`): jobs, keyed hashes of ids whose events aren't taken any more, and their key."""
+
+    what = Keyword()
+    state = Keyword()
+    asked_at = Date()
+    ended_at = Date()
+    job = Keyword(**_KEPT_ONLY)
+    key = Keyword(**_KEPT_ONLY)
+    request = Keyword(**_KEPT_ONLY)
+    receipt = Keyword(**_KEPT_ONLY)
+    problem = Keyword(**_KEPT_ONLY)
+
+
 class SegmentDocument(RecordDocument):
     """A version of a saved segment (`metronome.segments`). `rule` is JSON as text."""
 
@@ -133,11 +147,37 @@ class RunDocument(RecordDocument):
     problem = Keyword(**_KEPT_ONLY)
 
 
+class SavedDocument(RecordDocument):
+    """A version of a saved thing, such as a metric (`metronome.saved`). `body` is JSON that isn't searched."""
+
+    what = Keyword()
+    name = Keyword()
+    app = Keyword()
+    version = Long()
+    at = Date()
+    by = Keyword(**_KEPT_ONLY)
+    deleted = Boolean()
+    body = Object(enabled=False)
+
+
+class PointDocument(RecordDocument):
+    """A point of an external series (`metronome.store.points`)."""
+
+    series = Keyword()
+    at = Date()
+    value = Double(**_KEPT_ONLY)
+    dims = Object(enabled=False)
+
+
 #: Every kind of record, by its name, which the name of its index contains.
 KINDS: dict[str, type[RecordDocument]] = {
     "archive": ArchiveDocument,
     "keys": KeyDocument,
+    "points": PointDocument,
+    "saved": SavedDocument,
+    "privacy": PrivacyDocument,
     "segments": SegmentDocument,
+    "versions": SavedDocument,
     "counter-customers": CustomerDocument,
     "counter-months": MonthDocument,
     "counter-facts": FactsDocument,

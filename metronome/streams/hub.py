@@ -21,6 +21,7 @@ from metronome.settings import Settings
 from metronome.streams.batches import Batches
 from metronome.streams.events import EventStream
 from metronome.streams.head import LENGTHS, MAX_MESSAGE_BYTES, Head, message_size, reachable, read_message
+from metronome.streams.live import Live
 from metronome.streams.routes import Route
 from metronome.streams.stream import Closed, Limits, Stream
 from metronome.streams.websocket import Socket
@@ -37,13 +38,15 @@ _KINDS: dict[str, type[Stream]] = {"websocket": Socket, "events": EventStream}
 
 @dataclass(frozen=True)
 class Doors:
-    """The arguments of a handler: the door in, and the parts of the installation that it may use.
+    """The arguments of a handler: the door in, what all watchers share, the installation's settings.
 
     `rooms` hold what the connections of a route share, by the name of `Route.room`.
     """
 
     batches: Batches
     settings: Settings
+    #: None in a process that serves no live routes.
+    live: Live | None = None
     rooms: dict[str, Any] = field(default_factory=dict, compare=False)
 
 

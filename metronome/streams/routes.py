@@ -38,4 +38,6 @@ ROUTES: dict[str, Route] = {
     "/socket/websocket": Route(
         "websocket", "metronome.streams.video:serve", "public", room="video=metronome.streams.video:opened"
     ),
+    "/live/events": Route("events", "metronome.streams.live:events"),
+    "/live/counters": Route("events", "metronome.streams.live:counters"),
 }

@@ -6,26 +6,35 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 
 from metronome import logs, process
 from metronome.errors import SetupError
 from metronome.files import Lock
 from metronome.intake import Intake
 from metronome.metrics import Metrics
+from metronome.query import Ask, open_door
 from metronome.settings import Settings
 from metronome.spool.files import make_folder
 from metronome.spool.spool import Spool
+from metronome.store.address import Address
+from metronome.store.client import connect
+from metronome.streams.arrivals import Arrivals
 from metronome.streams.batches import Batches, Gathered
 from metronome.streams.hub import Doors, Hub, listen
+from metronome.streams.live import Live
 from metronome.streams.routes import ROUTES, Route
 from metronome.streams.stream import Limits
 
 log = logging.getLogger("metronome.streams")
 
 
-def run(settings: Settings, routes: Mapping[str, Route] = ROUTES) -> None:
-    """Serve long connections until SIGTERM. Raises SetupError where METRONOME_HOME can't be used, or another does."""
+def run(settings: Settings, find: Callable[[], Address | None], routes: Mapping[str, Route] = ROUTES) -> None:
+    """Serve long connections until SIGTERM. Raises SetupError where METRONOME_HOME can't be used, or another does.
+
+    `find` gives the private Elasticsearch, if that is the one; it is called once somebody asks a question.
+    """
     make_folder(settings.spool_dir)
     logs.configure(settings.log_level, "streams")
     # At a lower level, this logger writes a line for each connection.
@@ -39,7 +48,7 @@ def run(settings: Settings, routes: Mapping[str, Route] = ROUTES) -> None:
     metrics = Metrics()
     metrics.publish(settings.metrics_dir / spool.slot)
     try:
-        asyncio.run(_serve(settings, spool, metrics, routes))
+        asyncio.run(_serve(settings, spool, metrics, routes, live_of(settings, find)))
     finally:
         # The order matters: the next owner of the spool's slot goes on counting from the published metrics.
         metrics.close()
@@ -48,7 +57,16 @@ def run(settings: Settings, routes: Mapping[str, Route] = ROUTES) -> None:
         lock.release()
 
 
-async def _serve(settings: Settings, spool: Spool, metrics: Metrics, routes: Mapping[str, Route]) -> None:
+def live_of(settings: Settings, find: Callable[[], Address | None]) -> Live:
+    """What watchers share. Elasticsearch isn't asked before there is one."""
+
+    def make_ask() -> Ask:
+        return open_door(connect(settings, find()), settings, lambda: datetime.now(UTC))
+
+    return Live(Arrivals(make_ask, settings.home / "live.json", settings.index_prefix))
+
+
+async def _serve(settings: Settings, spool: Spool, metrics: Metrics, routes: Mapping[str, Route], live: Live) -> None:
     gathered = Gathered(spool)
     limits = Limits(
         connections=settings.streams,
@@ -57,7 +75,7 @@ async def _serve(settings: Settings, spool: Spool, metrics: Metrics, routes: Map
     )
     hub = Hub(
         routes,
-        Doors(Batches(Intake(settings, gathered, metrics, folder=settings.spool_dir), gathered), settings),
+        Doors(Batches(Intake(settings, gathered, metrics, folder=settings.spool_dir), gathered), settings, live),
         limits,
     )
     stopping = asyncio.Event()

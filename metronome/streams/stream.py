@@ -82,6 +82,11 @@ class Stream(asyncio.Protocol):
 
     # --- For handlers ------------------------------------------------------------------------------------------
 
+    @property
+    def accepted(self) -> bool:
+        """Whether the request has been answered."""
+        return self._accepted
+
     async def refuse(self, status: int, code: str = "", message: str = "") -> None:
         """Answer the request with an error instead of accepting it: the one error body, or none without a `code`."""
         self.refuse_now(status, orjson.dumps(error_body(status, code, message)) if code else b"")

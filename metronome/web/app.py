@@ -15,7 +15,19 @@ from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from metronome.counter import Counter
-from metronome.dialects import Dialect, Doors, applications, counted, openmetrics, people, query, sushi, tick, video
+from metronome.dialects import (
+    Dialect,
+    Doors,
+    applications,
+    counted,
+    openmetrics,
+    people,
+    privacy,
+    query,
+    sushi,
+    tick,
+    video,
+)
 from metronome.errors import BadPayload, MetronomeError, SetupError, error_body
 from metronome.intake import Intake
 from metronome.keyring import Keyring
@@ -24,10 +36,11 @@ from metronome.metrics import Metrics
 from metronome.people import People
 from metronome.query import Ask, of_app, open_door
 from metronome.reports import Reports
+from metronome.saved import Saved
 from metronome.segments import Segments
 from metronome.settings import Settings
 from metronome.spool.spool import Spool
-from metronome.web import dashboard, example, front, health, hosts, limits, openapi, scripts
+from metronome.web import dashboard, example, front, health, hosts, limits, live, openapi, scripts
 from metronome.web.openapi import Chapter
 from metronome.wire.access import bound_app, guard
 from metronome.wire.request import error_answer, json_answer
@@ -40,11 +53,16 @@ DIALECTS: tuple[Dialect, ...] = (
     query.DIALECT,
     openmetrics.DIALECT,
     people.DIALECT,
+    privacy.DIALECT,
     applications.DIALECT,
     counted.DIALECT,
     sushi.DIALECT,
     video.DIALECT,
 )
+
+
+#: The descriptions of routes that are of no dialect.
+CHAPTERS = (health.CHAPTER, limits.CHAPTER, scripts.CHAPTER, live.CHAPTER, example.CHAPTER)
 
 
 @dataclass
@@ -72,8 +90,9 @@ def create_app(
     app.url_map.merge_slashes = False
     app.url_map.strict_slashes = False
     metrics = metrics or Metrics()
-    people = app.extensions["people"] = People(settings, opened.client)
-    ask = _for_keys(_open_door(settings, opened.client, clock, people))
+    people, unbound = _open_past(settings, opened.client, clock)
+    app.extensions["people"] = people
+    ask = _for_keys(unbound)
     intake = Intake(settings, opened.spool, metrics, folder=settings.spool_dir, clock=clock)
     keyring = app.extensions["keyring"] = Keyring(settings, opened.client)
     doors = Doors(
@@ -87,6 +106,7 @@ def create_app(
         Counter(opened.client, settings),
         Reports(opened.client, settings),
         keyring,
+        Saved(opened.client, settings, clock),
     )
     _answer_errors(app)
     _count_requests(app, metrics)
@@ -94,26 +114,32 @@ def create_app(
     for dialect in DIALECTS:
         app.url_map.converters.update(dialect.converters)
         app.register_blueprint(dialect.blueprint(doors))
-    rooms = (health.blueprint(settings, opened.spool, opened.client, metrics), example.blueprint(settings))
-    others = (front.blueprint(), *openapi.blueprints(), limits.blueprint(settings), scripts.blueprint())
-    for blueprint in (*rooms, *others, dashboard.blueprint()):
+    # On port 3000 the example page takes the place of the front page, so it is asked first.
+    first = (health.blueprint(settings, opened.spool, opened.client, metrics), example.blueprint(settings))
+    rooms = (*first, front.blueprint(), *openapi.blueprints())
+    files = (scripts.blueprint(), dashboard.blueprint(), live.blueprint())
+    for blueprint in (*rooms, limits.blueprint(settings), *files):
         app.register_blueprint(blueprint)
     _check_scopes(app)
     guard(app, settings, keyring)
     chapters = [Chapter(dialect.name, dialect.meaning, dialect.paths()) for dialect in DIALECTS]
-    app.extensions["openapi"] = openapi.describe(
-        app, [*chapters, health.CHAPTER, limits.CHAPTER, scripts.CHAPTER, example.CHAPTER]
-    )
+    app.extensions["openapi"] = openapi.describe(app, [*chapters, *CHAPTERS])
     return app
 
 
-def _open_door(settings: Settings, client: Elasticsearch, clock: Callable[[], datetime], people: People) -> Ask:
+def _open_past(settings: Settings, client: Elasticsearch, clock: Callable[[], datetime]) -> tuple[People, Ask]:
+    """Everybody, and the door out: over Elasticsearch, and over the archive where there is one."""
     if not settings.archive:
-        return open_door(client, settings, clock, resolver=people)
+        people = People(settings, client)
+        return people, open_door(client, settings, clock, resolver=people)
     # boto3 and DuckDB take memory in each worker: only who has an archive pays for it.
+    from metronome.archive.asking import Archive
     from metronome.archive.asking import open_door as with_archive
 
-    return with_archive(settings, client, clock, people, alone=lambda: request.args.get("archive") == "no")
+    archive = Archive(settings, client)
+    people = People(settings, client, archive.further())
+    alone = lambda: request.args.get("archive") == "no"  # noqa: E731
+    return people, with_archive(settings, client, clock, people, alone=alone, archive=archive)
 
 
 def _for_keys(ask: Ask) -> Ask:

@@ -11,6 +11,7 @@ from metronome.wire.request import json_answer
 #: Where the page leads, with what is there. A link whose route isn't served is left out.
 LINKS = {
     "/applications": "the applications, and each one's events over time",
+    "/live": "what happens just now",
     "/try/": "try every route in the browser",
     "/openapi.json": "the same for programs (OpenAPI)",
     "/videos/": "two videos that are watched, and their figures",

@@ -160,7 +160,7 @@ def test_a_damaged_object_is_an_error_and_never_a_number(installation: Installat
     fill(installation.gateway, DAYS[:1])
     installation.archive(DAYS[0])
     root = Path(installation.settings.archive.removeprefix("file://"))
-    (part,) = root.glob("*/*.parquet")
+    (part,) = root.glob("*/summary-*.parquet")
     whole = part.read_bytes()
     part.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])
     assert installation.gateway.http.get("/tock/x.json").status_code == 500

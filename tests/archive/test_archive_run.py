@@ -86,10 +86,12 @@ def test_the_manifest_is_what_the_contract_says(installation: Installation) -> N
         "events": 30,
         "erasures": [],
     }
+    summary = manifest.pop("summary")
     assert set(manifest) == {"format", "day", "index", "created_at", "events", "ids_sha256", "mapping", "erasures"}
     assert set(part) == {"key", "bytes", "sha256", "events", "min_timestamp", "max_timestamp", "etag"}
     assert part["key"] == f"day={DAY}/part-0000-{part['sha256'][:16]}.parquet"
-    assert installation.keys() == [f"day={DAY}/manifest.json", part["key"]]
+    assert summary["key"] == f"day={DAY}/summary-{summary['sha256'][:16]}.parquet"
+    assert installation.keys() == [f"day={DAY}/manifest.json", part["key"], summary["key"]]
 
 
 @pytest.mark.parametrize("kind", ["folder", "seaweed"])
@@ -139,7 +141,7 @@ def test_two_archivers_at_once_give_one_result(installation: Installation) -> No
     for thread in threads:
         thread.join(60)
     assert sorted((done.events, done.added, done.deleted) for done in results) == [(50, 0, False), (50, 50, True)]
-    assert len(installation.keys()) == 2
+    assert len(installation.keys()) == 3
     assert installation.days() == []
 
 

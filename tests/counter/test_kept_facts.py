@@ -12,6 +12,7 @@ from metronome.counter import kept as module
 from metronome.counter.customers import THE_WORLD, Customer, Customers, Directory
 from metronome.counter.facts import WORLD, Author, Change, Fact, Month, Performance, Restatement, Subject
 from metronome.counter.kept import Kept
+from metronome.counter.process import alerts
 from metronome.errors import BadQuestion, NotFound
 from metronome.store import indices
 
@@ -72,6 +73,19 @@ def test_a_month_that_is_replaced_has_the_new_facts_alone_and_says_what_changed(
     assert kept.months() == [done]
     assert list(kept.facts("2026-05", "c1", "IR")) == []
     assert [fact.performances[0].counts["Total_Item_Requests"] for fact in kept.facts("2026-05", WORLD, "IR")] == [5]
+
+
+def test_a_customer_that_vanishes_has_no_facts_even_where_the_clock_stands_still(kept: Kept) -> None:
+    kept.replace("2026-05", [(WORLD, "IR", [ITEM]), ("c1", "IR", [ITEM])], at=AT)
+    kept.replace("2026-05", [(WORLD, "IR", [ITEM])], at=AT)
+    assert list(kept.facts("2026-05", "c1", "IR")) == []
+
+
+def test_a_figure_far_from_those_of_the_months_before_is_pointed_out(kept: Kept) -> None:
+    for month, total in (("2026-03", 40), ("2026-04", 60), ("2026-05", 250)):
+        kept.replace(month, [(WORLD, "IR", [Fact(ARTICLE, JOURNAL, (used(total),))])], at=AT)
+    assert alerts(kept, "2026-05") == ["2026-05: IR Total_Item_Requests is 250; the average of 2 months was 50.0"]
+    assert alerts(kept, "2026-04") == alerts(kept, "2026-03") == []
 
 
 def test_a_month_that_comes_out_the_same_was_not_restated(kept: Kept) -> None:

@@ -78,6 +78,11 @@ OTHER_DAYS = [
     pytest.param("/query/trend", {"series": [{}], "from": SECOND, "to": THIRD}, id="trend"),
     pytest.param("/query/values", {"field": "note", "from": SECOND, "to": THIRD}, id="values of two kinds"),
     pytest.param("/query/trend", {"series": [PERSONS], "from": SECOND, "to": THIRD}, id="trend of persons"),
+    pytest.param(
+        "/query/trend",
+        {"series": [{}], "segment": {"did": {}, "within": "1d"}, "from": SECOND, "to": THIRD},
+        id="a segment of what was done on other days",
+    ),
     pytest.param("/query/timeline", {"subject_id": "u", "from": SECOND, "to": THIRD}, id="timeline"),
     pytest.param("/query/properties", {"from": SECOND, "to": THIRD}, id="fields"),
     pytest.param("/query/events", {"from": SECOND, "to": THIRD}, id="events"),

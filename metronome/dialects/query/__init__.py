@@ -8,8 +8,9 @@
     formula.py    formulas over series             lists.py      values, properties, events
     journeys.py   funnel, retention, paths         journey_schemas.py    their keys
     people.py     timeline, people               segments.py   rules about persons
-    saved.py      segments over HTTP
-    table.py      JSON with an ETag, CSV, NDJSON
+    saved.py      segments over HTTP             external.py   figures of external series
+    table.py      JSON with an ETag, CSV, NDJSON; parquet.py: the same as Parquet
+    metrics/      custom metrics, external series, dashboards
 
 Source: query contract, sections 1 to 7 and 9.
 """
@@ -21,17 +22,21 @@ import socket
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import orjson
 from flask import Blueprint, Request, Response, request
-from marshmallow import Schema, ValidationError
+from marshmallow import Schema
 
 from metronome.dialects import Dialect, Doors, Paths, errors
 from metronome.dialects.query import journeys, lists, people, saved, trend
 from metronome.dialects.query.draw import Drawing
 from metronome.dialects.query.journey_schemas import FunnelSchema, PathsSchema, RetentionSchema
+from metronome.dialects.query.metrics.library import Library
+from metronome.dialects.query.metrics.paths import saved_paths
+from metronome.dialects.query.metrics.routes import add_routes, library
 from metronome.dialects.query.people import PeopleSchema, TimelineSchema
 from metronome.dialects.query.read import Common, common
 from metronome.dialects.query.schemas import (
@@ -40,6 +45,7 @@ from metronome.dialects.query.schemas import (
     PropertiesSchema,
     TrendSchema,
     ValuesSchema,
+    checked,
 )
 from metronome.dialects.query.segments import with_segment
 from metronome.dialects.query.table import format_of, reply
@@ -76,21 +82,31 @@ def blueprint(doors: Doors) -> Blueprint:
 
     @needs("read")
     def query(kind: str) -> Response:
-        started = time.perf_counter()
         format_of(request)  # an unknown one is refused before anything is asked
-        asked = _of_the_key(kind, to_question(kind, _posted(request, doors.settings)), bound_app())
+        given = _posted(request, doors.settings)
+        asked, answer = answered(kind, given, library(doors))
+        return reply(request, kind, asked, answer)
+
+    def answered(kind: str, given: Any, shelf: Library) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The question's keys, and `{"result": …, "meta": …}`."""
+        started = time.perf_counter()
+        asked = _of_the_key(kind, to_question(kind, given), bound_app())
+        shelf = replace(shelf, robots=asked["robots"])
         shared = common(asked, now := doors.clock(), kind)
         shared = with_segment(kind, shared, asked, bound_app(), doors.segments.get)
         with watched(request):
-            engine, result, answers = _answered(kind, asked, shared, doors, key, now)
+            engine, result, answers = _answered(kind, asked, shared, doors, key, now, shelf)
         meta = _meta(engine, shared, asked, answers, (time.perf_counter() - started) * 1000)
-        return reply(request, kind, asked, {"result": result, "meta": meta})
+        if shelf.used:
+            meta["saved"] = shelf.used
+        return asked, {"result": result, "meta": meta}
 
     for kind in SCHEMAS:
         routes.add_url_rule(f"/query/{kind}", kind, query, methods=["GET", "POST"], defaults={"kind": kind})
     # An unknown kind gets an answer that lists the known ones.
     routes.add_url_rule("/query/<kind>", "unknown", query, methods=["GET", "POST"])
     saved.add_routes(routes, doors)
+    add_routes(routes, doors, lambda *asked: answered(*asked)[1])
     return routes
 
 
@@ -108,11 +124,11 @@ def _of_the_key(kind: str, asked: dict[str, Any], app: str) -> dict[str, Any]:
 
 
 def _answered(
-    kind: str, asked: Mapping[str, Any], shared: Common, doors: Doors, key: bytes, now: datetime
+    kind: str, asked: Mapping[str, Any], shared: Common, doors: Doors, key: bytes, now: datetime, shelf: Library
 ) -> tuple[str, dict[str, Any], list[Answer]]:
     """Which engine answered, the result, and the answers that it was made of."""
     if kind == "trend":
-        drawing = Drawing(trend.read(asked, shared, now), shared, doors.ask)
+        drawing = Drawing(trend.read(asked, shared, now, shelf), shared, doors.ask)
         result = drawing.result()
         return _ENGINES[drawing.of_persons or drawing.recounted], result, drawing.answers
     if kind in journeys.KINDS:
@@ -138,24 +154,7 @@ def to_question(kind: str, given: Any) -> dict[str, Any]:
     schema = SCHEMAS.get(kind)
     if schema is None:
         raise BadQuestion(f"{kind[:40]!r} isn't a kind of question; there are {', '.join(SCHEMAS)}")
-    if not isinstance(given, dict):
-        raise BadQuestion('a question is a JSON object, such as {"series": [{"event": "view"}]}')
-    known = [field.data_key or name for name, field in schema.fields.items()]
-    for name in given:
-        if name not in known:
-            raise BadQuestion(f"{name[:40]}: isn't a key; there are {', '.join(known)}", field=name[:40])
-    try:
-        asked: dict[str, Any] = schema.load(given)
-    except ValidationError as error:
-        name, reasons = next(iter(dict(error.messages_dict).items()))
-        raise BadQuestion(f"{name}: {_reason(reasons)}", field=str(name)) from None
-    return asked
-
-
-def _reason(reasons: Any) -> str:
-    while isinstance(reasons, dict):
-        reasons = next(iter(reasons.values()))
-    return " ".join(map(str, reasons)).rstrip(".")
+    return checked(schema, given)
 
 
 def _posted(request: Request, settings: Settings) -> Any:
@@ -259,11 +258,15 @@ def paths() -> Paths:
         f"/query/{kind}": {"get": _operation(kind, None), "post": _operation(kind, type(schema))}
         for kind, schema in SCHEMAS.items()
     }
-    return {**asked, **saved.paths()}
+    return {**asked, **saved.paths(), **saved_paths()}
 
 
 def _operation(kind: str, schema: type[Schema] | None) -> dict[str, Any]:
-    formats = {"in": "query", "name": "format", "schema": {"type": "string", "enum": ["json", "csv", "ndjson"]}}
+    formats = {
+        "in": "query",
+        "name": "format",
+        "schema": {"type": "string", "enum": ["json", "csv", "ndjson", "parquet"]},
+    }
     archive = {
         "in": "query",
         "name": "archive",
@@ -276,11 +279,12 @@ def _operation(kind: str, schema: type[Schema] | None) -> dict[str, Any]:
         "parameters": shared,
         "responses": {
             "200": {
-                "description": "The answer; as a table with format=csv or ndjson",
+                "description": "The answer; as a table with format=csv, ndjson or parquet",
                 "content": {
                     "application/json": {"schema": AnswerSchema},
                     "text/csv": {"schema": {"type": "string"}},
                     "application/x-ndjson": {"schema": {"type": "string"}},
+                    "application/vnd.apache.parquet": {"schema": {"type": "string", "format": "binary"}},
                 },
             },
             "304": {"description": "Unchanged since the ETag sent as If-None-Match"},

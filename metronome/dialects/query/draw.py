@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from metronome.dialects.query.external import Figures, Group, figures_of
 from metronome.dialects.query.read import Common
 from metronome.dialects.query.trend import Series, Trend, Value
 from metronome.errors import BadQuestion, Busy, TooMuch
@@ -34,6 +35,7 @@ from metronome.query import (
     Unique,
     Values,
     asks_persons,
+    buckets,
 )
 from metronome.query.condition import typed
 from metronome.query.journeys.answers import Matched
@@ -42,12 +44,6 @@ from metronome.query.journeys.answers import Matched
 MAX_GROUPS = 10_000
 
 NONE, OTHER = "$none", "$other"
-
-#: A group by its values with their kinds, so that 1, "1" and True stay three; None where the field is missing.
-Group = tuple[Any, ...]
-
-#: Figures by key: the start of the bucket, if there are any, and the group.
-Figures = dict[tuple[Any, ...], Value]
 
 
 @dataclass(frozen=True)
@@ -99,11 +95,11 @@ class Drawing:
         if not trend.by:
             return Slots(((),), (), All())
         wanted = [Wanted(series, All(), None, trend.by) for series in trend.series]
-        first, *others = self._figures(wanted, self.common.period)
-        groups = dict.fromkeys(group for figures in (first, *others) for group in figures)
+        found = self._figures(wanted, self.common.period)
+        groups = dict.fromkeys(group for figures in found for group in figures)
         if len(trend.by) == 1:
             groups.pop((None,), None)
-        order = sorted(groups, key=lambda group: (-(first.get(group) or 0), tuple(map(_sortable, group))))
+        order = sorted(groups, key=lambda group: (-(self._rank(found, group) or 0), tuple(map(_sortable, group))))
         if trend.top is None and len(order) > MAX_GROUPS:
             raise BadQuestion(f"top: more than {MAX_GROUPS} groups; narrow where, or ask for a top", field="top")
         named = tuple(order[: trend.top])
@@ -114,6 +110,10 @@ class Drawing:
         within = All() if complete else AnyOf(*(_is_group(trend.by, group) for group in named))
         return Slots(named, tuple(rest), within)
 
+    def _rank(self, found: list[Figures], group: Group) -> Value:
+        each = zip(self.trend.series, found, strict=True)
+        return self.trend.rank.of({series.name: figures.get(group, of_nothing(series)) for series, figures in each})
+
     def _drawn(self, period: Period, slots: Slots) -> dict[str, Any]:
         trend = self.trend
         times = [None, trend.every] if trend.every else [None]
@@ -122,7 +122,7 @@ class Drawing:
             Wanted(series, where, every, by) for where, by in wheres for series in trend.series for every in times
         ]
         found = iter(self._figures(wanted, period))
-        starts = self.answers[-1].complete if trend.every else {}
+        starts = buckets(trend.every, period, self.common.now) if trend.every else {}
         lines: list[dict[str, Any]] = []
         for place, (_, by) in enumerate(wheres):
             columns = [[next(found) for _ in times] for _ in trend.series]
@@ -144,22 +144,20 @@ class Drawing:
         """The series of one group. Without `keep`, a group whose figures are all zero or null has none."""
         trend = self.trend
         values = []
-        for series, (total, *buckets) in zip(trend.series, columns, strict=True):
+        for series, (total, *timed) in zip(trend.series, columns, strict=True):
             nothing = of_nothing(series)
-            values.append([one.get((start, *group), nothing) for one in buckets for start in starts])
+            values.append([one.get((start, *group), nothing) for one in timed for start in starts])
             values[-1].append(total.get(group, nothing))
         if self.kept is None and not keep and not any(value for one in values for value in one):
             return []
         if self.kept is not None and str(shown) not in self.kept:
             return []
         names = [series.name for series in trend.series]
-        if trend.formula is not None:
-            formula = trend.formula
-            values = [[formula.of(dict(zip(names, row, strict=True))) for row in zip(*values, strict=True)]]
-            names = ["formula"]
+        rows = [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
+        lines = [(name, [formula.of(row) for row in rows]) for name, formula in trend.lines]
         return [
             {"name": name, "group": shown, "values": one[:-1] if trend.every else one, "total": one[-1]}
-            for name, one in zip(names, values, strict=True)
+            for name, one in lines
         ]
 
     def _figures(self, wanted: Sequence[Wanted], period: Period) -> list[Figures]:
@@ -170,6 +168,9 @@ class Drawing:
         answered = iter(answers)
         found: list[Figures] = []
         for one in wanted:
+            if one.series.points is not None:
+                found.append(figures_of(one.series, one.where, one.every, one.by, period))
+                continue
             columns: list[Figures] = []
             for place, _ in enumerate(one.series.measures):
                 answer = next(answered)
@@ -180,6 +181,8 @@ class Drawing:
         return found
 
     def _questions(self, wanted: Wanted, period: Period) -> list[Question]:
+        if wanted.series.points is not None:
+            return []
         groups = tuple(Values(name, missing=True) for name in wanted.by)
         where = All(self.common.where, wanted.series.where, wanted.where)
         questions = []
@@ -201,13 +204,15 @@ class Drawing:
     def witness(self) -> dict[str, Any]:
         """The events of one subject that the figures count: of each series how many, and the first in each bucket."""
         common, trend = self.common, self.trend
-        conditions = tuple(one.where for one in trend.series)
+        # Points of external series are no events, so they are nobody's.
+        asked = [one for one in trend.series if one.points is None]
+        conditions = tuple(one.where for one in asked)
         subject = common.subject
         (found,) = self.ask(
             Evidence(conditions, str(common.witness), common.where, common.period, subject, common.as_of)
         )
         series: list[dict[str, Any]] = []
-        for number, one in enumerate(trend.series):
+        for number, one in enumerate(asked):
             events = [event for event in found.found if event.step == number]
             first: dict[str, Any] = {}
             for event in events:

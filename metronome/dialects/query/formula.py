@@ -36,6 +36,9 @@ class Number:
     def of(self, series: Mapping[str, Value]) -> Value:
         return self.value
 
+    def replaced(self, trees: Mapping[str, Tree]) -> Tree:
+        return self
+
 
 @dataclass(frozen=True)
 class Name:
@@ -43,6 +46,10 @@ class Name:
 
     def of(self, series: Mapping[str, Value]) -> Value:
         return series[self.name]
+
+    def replaced(self, trees: Mapping[str, Tree]) -> Tree:
+        """The same formula with a tree in place of each name."""
+        return trees[self.name]
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,9 @@ class Operation:
     def of(self, series: Mapping[str, Value]) -> Value:
         left, right = self.left.of(series), self.right.of(series)
         return None if left is None or right is None else _RUN[self.sign](left, right)
+
+    def replaced(self, trees: Mapping[str, Tree]) -> Tree:
+        return Operation(self.sign, self.left.replaced(trees), self.right.replaced(trees))
 
 
 Tree = Number | Name | Operation

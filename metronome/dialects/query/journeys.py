@@ -51,11 +51,16 @@ _SESSIONS = re.compile(r"(\d{1,3}) sessions?")
 Result = tuple[dict[str, Any], list[Answer]]
 
 
+def read(kind: str, asked: Mapping[str, Any], common: Common) -> Any:
+    """The question itself; raises BadQuestion."""
+    return _KINDS[kind](asked, common)[0]
+
+
 def answered(kind: str, asked: Mapping[str, Any], common: Common, ask: Ask) -> Result:
     """The result of a question of one of these kinds; raises BadQuestion, TooMuch."""
     question, draw = _KINDS[kind](asked, common)
     (found,) = ask(replace(question, as_of=common.as_of))
-    return draw(found), [Answer(watermark=found.watermark)]
+    return draw(found), [Answer(watermark=found.watermark, archived=found.archived)]
 
 
 def duration_ms(text: str, at: str) -> int:

@@ -2,10 +2,36 @@
 
 from __future__ import annotations
 
-from marshmallow import Schema, fields, validate
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, validate
 
 from metronome.dialects.query.read import MAX_TEXT, WEEKDAYS
 from metronome.dialects.query.trend import INTERVALS, MAX_TOP
+from metronome.errors import BadQuestion
+
+
+def checked(schema: Schema, given: Any) -> dict[str, Any]:
+    """The keys of a question; raises BadQuestion that names the key."""
+    if not isinstance(given, dict):
+        raise BadQuestion('a question is a JSON object, such as {"series": [{"event": "view"}]}')
+    known = [field.data_key or name for name, field in schema.fields.items()]
+    for name in given:
+        if name not in known:
+            raise BadQuestion(f"{name[:40]}: isn't a key; there are {', '.join(known)}", field=name[:40])
+    try:
+        asked: dict[str, Any] = schema.load(given)
+    except ValidationError as error:
+        name, reasons = next(iter(dict(error.messages_dict).items()))
+        raise BadQuestion(f"{name}: {reason_of(reasons)}", field=str(name)) from None
+    return asked
+
+
+def reason_of(reasons: Any) -> str:
+    """Marshmallow's first reason, as text."""
+    while isinstance(reasons, dict):
+        reasons = next(iter(reasons.values()))
+    return " ".join(map(str, reasons)).rstrip(".")
 
 
 class CommonSchema(Schema):

@@ -1,4 +1,4 @@
-"""An answer on the wire: JSON with an ETag, or its result as a table in CSV or NDJSON."""
+"""An answer on the wire: JSON with an ETag, or its result as a table in CSV, NDJSON or Parquet."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ _TYPES = {
     "json": "application/json",
     "csv": "text/csv",
     "ndjson": "application/x-ndjson",
+    "parquet": "application/vnd.apache.parquet",
 }
 
 #: Keys that change with every request. The ETag leaves them out.
@@ -24,7 +25,7 @@ _MOVING = ("took_ms", "watermark", "to")
 
 
 def format_of(request: Request) -> str:
-    """`json`, `csv` or `ndjson`, by `?format=` or the Accept header; raises BadQuestion for another."""
+    """A name of _TYPES, by `?format=` or the Accept header; raises BadQuestion for another."""
     wanted = request.args.get("format")
     if wanted is None:
         accept = request.accept_mimetypes
@@ -43,7 +44,7 @@ def reply(request: Request, kind: str, asked: Mapping[str, Any], body: Mapping[s
         data = orjson.dumps(body)
     else:
         rows = list(_ROWS[kind](result, asked))
-        data = _csv(rows) if wanted == "csv" else b"".join(orjson.dumps(row) + b"\n" for row in rows)
+        data = _WRITERS[wanted](rows)
     lasting = {name: value for name, value in body["meta"].items() if name not in _MOVING}
     response = Response(data, content_type=_TYPES[wanted] + ("; charset=utf-8" if wanted == "csv" else ""))
     response.set_etag(hashlib.blake2b(orjson.dumps([wanted, result, lasting]), digest_size=12).hexdigest())
@@ -51,6 +52,17 @@ def reply(request: Request, kind: str, asked: Mapping[str, Any], body: Mapping[s
     response.headers["Vary"] = "Accept"
     response.make_conditional(request)
     return response
+
+
+def _ndjson(rows: list[dict[str, Any]]) -> bytes:
+    return b"".join(orjson.dumps(row) + b"\n" for row in rows)
+
+
+def _parquet(rows: list[dict[str, Any]]) -> bytes:
+    # DuckDB takes memory in each worker, so it is loaded with the first answer that needs it.
+    from metronome.dialects.query.parquet import parquet
+
+    return parquet(rows)
 
 
 def _csv(rows: list[dict[str, Any]]) -> bytes:
@@ -61,6 +73,9 @@ def _csv(rows: list[dict[str, Any]]) -> bytes:
     for row in rows:
         writer.writerow([_cell(row.get(name)) for name in columns])
     return out.getvalue().encode()
+
+
+_WRITERS: dict[str, Callable[[list[dict[str, Any]]], bytes]] = {"csv": _csv, "ndjson": _ndjson, "parquet": _parquet}
 
 
 def _cell(value: Any) -> Any:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
-from metronome.dialects.query.formula import Tree, parse
+from metronome.dialects.query.formula import Name, Tree, parse
 from metronome.dialects.query.read import Common, only, own_name, span, step
 from metronome.errors import BadQuestion
 from metronome.periods import Every, Period
@@ -26,32 +26,41 @@ from metronome.query import (
     Sum,
     Unique,
 )
+from metronome.saved import Point
 
 INTERVALS = ("hour", "day", "week", "month", "year", "total")
 
 MAX_TOP = 1000
 MAX_SERIES = 26
 
+#: Most series of a question together with those of the metrics that it names.
+MAX_NEEDED = 100
+
 Value = int | float | None
 
 
 @dataclass(frozen=True)
 class Series:
-    """A line: its events, the measures it needs, and how these become its figure. `daily` adds up days' uniques."""
+    """Events, the measures needed of them, and how these become a figure. `daily` adds up days' uniques.
+
+    With `points`, the figure is one of an external series instead: `where` is then a condition on a point's dims.
+    """
 
     name: str
     where: Condition
     measures: tuple[Any, ...]
     figure: Callable[..., Value] = lambda value: value
     daily: bool = False
+    points: Callable[[Period], list[Point]] | None = None
 
 
 @dataclass(frozen=True)
 class Trend:
-    """A trend, understood."""
+    """A trend, understood. `lines` are shown: each is a formula over `series`. Groups are ranked by `rank`."""
 
     series: tuple[Series, ...]
-    formula: Tree | None
+    lines: tuple[tuple[str, Tree], ...]
+    rank: Tree
     every: Every | None
     by: tuple[str, ...]
     top: int | None
@@ -67,25 +76,38 @@ _OF_FIELD: dict[str, Callable[[str], Any]] = {
     "median": Percentile,
 }
 
+#: Measures of an external series, whose one field is `value`.
+_OF_POINTS = ("sum", "avg", "min", "max", "median")
+
 _MEASURES = "count, unique, unique:, sum:, avg:, min:, max:, median:, p1: to p99: and a field, per_subject, active_days"
 
 
-def read(asked: Mapping[str, Any], common: Common, now: datetime) -> Trend:
+class Library(Protocol):
+    """The saved things that a trend may name. Each raises BadQuestion where there is no such thing."""
+
+    def metric(self, name: str, now: datetime) -> tuple[tuple[Series, ...], Tree]:
+        """The series of a metric, and its formula over them."""
+        ...
+
+    def points(self, name: str) -> Callable[[Period], list[Point]]:
+        """Reads the points of an external series."""
+        ...
+
+
+def read(asked: Mapping[str, Any], common: Common, now: datetime, library: Library) -> Trend:
     """The keys of a trend; raises BadQuestion."""
-    given = asked["series"]
-    if not given or len(given) > MAX_SERIES:
-        raise BadQuestion(f"series: a list of 1 to {MAX_SERIES}", field="series")
-    series = tuple(_series(one, f"series[{n}]", common, asked["interval"]) for n, one in enumerate(given))
-    names = [one.name for one in series]
-    if len(set(names)) < len(names):
-        raise BadQuestion("series: each has a name of its own", field="series")
+    series, lines = _lines(asked, common, now, library)
     by = tuple(map(own_name, asked["by"]))
     if len(by) > 2 or len(set(by)) < len(by):
         raise BadQuestion("by: up to two fields", field="by")
     every = Every(asked["interval"], tz=common.tz, week_start=common.week_start)
+    rank = next(iter(lines.values()))
+    if asked["formula"] is not None:
+        lines = {"formula": parse(asked["formula"], list(lines)).replaced(lines)}
     return Trend(
         series,
-        parse(asked["formula"], names) if asked["formula"] is not None else None,
+        tuple(lines.items()),
+        rank,
         None if asked["interval"] == "total" else every,
         by,
         asked["top"],
@@ -93,11 +115,58 @@ def read(asked: Mapping[str, Any], common: Common, now: datetime) -> Trend:
     )
 
 
-def _series(given: Any, at: str, common: Common, interval: str) -> Series:
-    where = step(given, at, ("name", "measure"))
-    name = given.get("name") or chr(ord("A") + int(re.sub(r"\D", "", at)))
+def formula_of(
+    asked: Mapping[str, Any], common: Common, now: datetime, library: Library
+) -> tuple[tuple[Series, ...], Tree]:
+    """The series of a question that gives one line, and the formula of that line; raises BadQuestion."""
+    series, lines = _lines(asked, common, now, library)
+    if asked["formula"] is not None:
+        return series, parse(asked["formula"], list(lines)).replaced(lines)
+    if len(lines) > 1:
+        raise BadQuestion("formula: several series need one, which says what the figure is", field="formula")
+    return series, next(iter(lines.values()))
+
+
+def _lines(
+    asked: Mapping[str, Any], common: Common, now: datetime, library: Library
+) -> tuple[tuple[Series, ...], dict[str, Tree]]:
+    """All series that are needed, and for each one that was asked for its formula over them."""
+    given = asked["series"]
+    if not given or len(given) > MAX_SERIES:
+        raise BadQuestion(f"series: a list of 1 to {MAX_SERIES}", field="series")
+    series: list[Series] = []
+    lines: dict[str, Tree] = {}
+    for number, one in enumerate(given):
+        at = f"series[{number}]"
+        name = _name(one, at, number)
+        if name in lines:
+            raise BadQuestion("series: each has a name of its own", field="series")
+        if isinstance(one, dict) and "metric" in one:
+            only(one, ("name", "metric"), at)
+            inner, tree = library.metric(str(one["metric"]), now)
+            # A name with a dot can't be one that was asked for.
+            series += [replace(each, name=f"{name}.{each.name}") for each in inner]
+            lines[name] = tree.replaced({each.name: Name(f"{name}.{each.name}") for each in inner})
+        else:
+            series.append(_series(one, name, at, common, asked["interval"], library))
+            lines[name] = Name(name)
+    if len(series) > MAX_NEEDED:
+        raise BadQuestion(f"series: more than {MAX_NEEDED} with those of the metrics", field="series")
+    return tuple(series), lines
+
+
+def _name(given: Any, at: str, number: int) -> str:
+    name = given.get("name") if isinstance(given, dict) else None
+    name = name or chr(ord("A") + number)
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", name):
         raise BadQuestion(f"{at}.name: letters, digits and _, a letter first", field="series")
+    return name
+
+
+def _series(given: Any, name: str, at: str, common: Common, interval: str, library: Library) -> Series:
+    if isinstance(given, dict) and "series" in given:
+        return _external(given, name, at, library)
+    where = step(given, at, ("name", "measure"))
     measure = given.get("measure", "count")
     figures = _figure(measure, common.subject)
     if figures is None:
@@ -105,6 +174,17 @@ def _series(given: Any, at: str, common: Common, interval: str) -> Series:
     if measure == "active_days" and interval == "hour":
         raise BadQuestion(f"{at}.measure: active_days has no meaning by the hour", field="series")
     return Series(name, where, *figures)
+
+
+def _external(given: Mapping[str, Any], name: str, at: str, library: Library) -> Series:
+    """An external series: `where` is about its dims, and `measure` says what becomes of several points of a bucket."""
+    only(given, ("name", "series", "measure", "where"), at)
+    kind = given.get("measure", "sum")
+    if kind != "count" and kind not in _OF_POINTS:
+        raise BadQuestion(f"{at}.measure: there are count, {', '.join(_OF_POINTS)}", field="series")
+    measure = Count() if kind == "count" else _OF_FIELD[kind]("value")
+    where = step({"where": given.get("where", [])}, at)
+    return Series(name, where, (measure,), points=library.points(str(given["series"])))
 
 
 def _figure(measure: Any, subject: str) -> Any:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from metronome.periods import Period
-from metronome.query.door import Sources, answers, refuse_other_days
+from metronome.query.door import Sources, answers
 from metronome.query.journeys.questions import Funnel, Paths, Retention
 
 
@@ -25,10 +25,10 @@ def _answered(question: Any, sources: Sources, now: datetime) -> Any:
 
     assert sources.days is not None
     # A first event may lie on any day before, a completion on any day after.
-    refuse_other_days(Period(), sources, "funnels, retention and paths")
     sources.index.refuse_closed(Period())
     # Read before the parts: what is acknowledged while they are brought up to date may be missed.
     watermark = sources.index.watermark(now)
-    with sources.days.turn() as budget:
-        found = answer(question, sources.days, now, budget)
-        return replace(found, watermark=watermark, events=budget.events)
+    days = sources.days.beside(sources.archived)
+    with days.turn() as budget:
+        found = answer(question, days, now, budget)
+        return replace(found, watermark=watermark, events=budget.events, archived=days.read_archived())

@@ -67,6 +67,8 @@ class Journey:
 
     watermark: datetime | None = None
     events: int = 0
+    #: Each day that was read from an archive, with the bytes that were fetched for it.
+    archived: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

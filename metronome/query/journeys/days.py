@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from copy import copy
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from metronome.errors import QuestionsWait, TooMuch
 from metronome.query.journeys.questions import Resolver, Unresolved
@@ -17,6 +18,7 @@ from metronome.settings import Settings
 
 if TYPE_CHECKING:
     from metronome.parts.build import Builder
+    from metronome.query.door import Archived
 
 #: Says whether who asked has gone away; set by who takes the request.
 GONE: ContextVar[Callable[[], bool] | None] = ContextVar("gone", default=None)
@@ -70,6 +72,7 @@ class Days:
         self.resolver = resolver or Unresolved()
         self._lock = threading.Lock()
         self._builder: Builder | None = None
+        self._archived: Archived | None = None
         self._running = threading.Semaphore(settings.query_parallel or os.cpu_count() or 1)
 
     @contextmanager
@@ -92,9 +95,27 @@ class Days:
                 self._builder = Builder(self.settings, connect(self.settings, read=False))
             return self._builder
 
+    def beside(self, archived: Archived | None) -> Days:
+        """These days, and those of an archive."""
+        if archived is None:
+            return self
+        found = copy(self)
+        found._archived = archived
+        return found
+
     def update(self) -> list[date]:
-        """The days that there are, ascending, with every event in them that Elasticsearch has."""
+        """The days that there are, ascending, with every event in them that Elasticsearch or the archive has."""
         from metronome.parts.index import days
 
         builder = self.builder()
-        return sorted(builder.update_all(days(builder.client, self.settings)))
+        mine = builder.update_all(days(builder.client, self.settings))
+        return sorted({*mine, *(self._archived.days() if self._archived is not None else ())})
+
+    def folder(self) -> Any:
+        """The parts of all these days, as a `parts.folder.Folder` that can be read."""
+        folder = self.builder().folder
+        return folder if self._archived is None else self._archived.folder(folder)
+
+    def read_archived(self) -> dict[str, int]:
+        """The archived days that are among these, with the bytes that were fetched for them."""
+        return {} if self._archived is None else self._archived.fetched()

@@ -253,7 +253,7 @@ class _Reader:
 
     def _read_ids(self, days: list[int]) -> dict[int, list[str]]:
         wanted = Wanted("_id", "text", plain=True)
-        folder = self._scene.days.builder().folder
+        folder = self._scene.days.folder()
         found = {}
         for number in days:
             self._budget.check()

@@ -10,9 +10,9 @@ from typing import Any
 from metronome.periods import Period
 from metronome.query.answer import Answer
 from metronome.query.condition import Condition
-from metronome.query.door import Sources, answers, refuse_other_days
+from metronome.query.door import Sources, answers
 from metronome.query.persons.questions import Evidence, FromParts, Members
-from metronome.query.persons.rules import asks_persons
+from metronome.query.persons.rules import Did, Ids, leaves_of, rules_of
 
 
 @answers(FromParts)
@@ -26,15 +26,17 @@ def _count(questions: Sequence[FromParts], sources: Sources, now: datetime) -> l
     # Read before the parts: what is acknowledged while they are brought up to date may be missed.
     watermark = sources.index.watermark(now)
     found: dict[int, Answer] = {}
-    with sources.days.turn() as budget:
-        scenes = {as_of: open_scene(sources.days, budget, as_of) for as_of in {one.as_of for one in questions}}
+    days = sources.days.beside(sources.archived)
+    with days.turn() as budget:
+        scenes = {as_of: open_scene(days, budget, as_of) for as_of in {one.as_of for one in questions}}
         for period, as_of in dict.fromkeys((question.period, question.as_of) for question in questions):
             numbers = [
                 n for n, question in enumerate(questions) if (question.period, question.as_of) == (period, as_of)
             ]
             answered = counting.answer([questions[n] for n in numbers], scenes[as_of], now)
             found.update(zip(numbers, answered, strict=True))
-    return [replace(found[number], watermark=watermark) for number in range(len(questions))]
+    archived = days.read_archived()
+    return [replace(found[number], watermark=watermark, archived=archived) for number in range(len(questions))]
 
 
 @answers(Evidence)
@@ -52,18 +54,27 @@ def _answered(question: Any, sources: Sources, now: datetime) -> Any:
     period = Period() if isinstance(question, Members) else question.period
     _refuse_missing(_needed(period, question.where), sources)
     watermark = sources.index.watermark(now)
-    with sources.days.turn() as budget:
-        scene = open_scene(sources.days, budget, question.as_of)
+    days = sources.days.beside(sources.archived)
+    with days.turn() as budget:
+        scene = open_scene(days, budget, question.as_of)
         answer = evidence.answer if isinstance(question, Evidence) else listing.answer
         return replace(answer(question, scene, now), watermark=watermark, events=budget.events)
 
 
 def _needed(period: Period, where: Condition) -> Period:
-    """The days that an answer needs: what is known of a person may have been said at any time."""
-    return Period() if asks_persons(where) else period
+    """The days that an answer needs, with those that tell who meets its rules."""
+    asked = [period]
+    for leaf in (leaf for one in rules_of(where) for leaf in leaves_of(one.rule)):
+        if not isinstance(leaf, Ids):
+            # A property may have been set at any time.
+            asked.append(leaf.period if isinstance(leaf, Did) else Period())
+    starts, ends = [one.start for one in asked], [one.end for one in asked]
+    return Period(
+        None if None in starts else min(start for start in starts if start is not None),
+        None if None in ends else max(end for end in ends if end is not None),
+    )
 
 
 def _refuse_missing(period: Period, sources: Sources) -> None:
-    """Raises BadQuestion or DaysClosed where some of these days have no part."""
-    refuse_other_days(period, sources, "figures of persons")
+    """Raises DaysClosed where some of these days have no part."""
     sources.index.refuse_closed(period)

@@ -25,8 +25,7 @@ class Scene:
 
     def read(self, wanted: Sequence[Wanted | Mask], where: Where) -> Iterator[tuple[Rows, Array]]:
         """The rows of all days that fit, batch by batch; beside them the place of each row's day. Raises TooMuch."""
-        folder = self.days.builder().folder
-        for rows, of_day in read_together(folder, self.there, list(dict.fromkeys(wanted)), where):
+        for rows, of_day in read_together(self.days.folder(), self.there, list(dict.fromkeys(wanted)), where):
             self.budget.check()
             self.budget.read(rows.count)
             yield rows, of_day

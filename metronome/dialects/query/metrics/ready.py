@@ -1,0 +1,47 @@
+"""Metrics that are there from the start, as version 0. A metric saved under the same id takes the place of one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def _active(unit: str, span: str) -> dict[str, Any]:
+    return {
+        "title": f"Active users by {unit}",
+        "desc": f"Users with at least one event, each {unit}.",
+        "type": "timeSerie",
+        "unit": "int",
+        "query": {"series": [{"measure": "unique"}], "interval": unit, "from": span},
+    }
+
+
+READY: dict[str, dict[str, Any]] = {
+    "active-users-by-day": _active("day", "-30d"),
+    "active-users-by-week": _active("week", "-12w"),
+    "active-users-by-month": _active("month", "-12mo"),
+    "stickiness": {
+        "title": "Stickiness",
+        "desc": "Of 30 days, the share in which a user is active: users of a day, on average, to users of all 30.",
+        "type": "total",
+        "unit": "%",
+        "query": {
+            "series": [{"name": "days", "measure": "active_days"}],
+            "formula": "100 * days / 30",
+            "from": "-30d",
+        },
+    },
+    "top-events": {
+        "title": "Top events",
+        "desc": "What happened most in 30 days.",
+        "type": "total",
+        "unit": "int",
+        "query": {"series": [{"measure": "count"}], "by": ["event"], "from": "-30d"},
+    },
+    "first-two-steps": {
+        "title": "From view to download",
+        "desc": "Users who view, and then download within 7 days. Save another funnel under this id for other steps.",
+        "type": "funnel",
+        "unit": "int",
+        "query": {"steps": [{"event": "view"}, {"event": "download"}], "from": "-30d"},
+    },
+}
