@@ -1,6 +1,6 @@
-"""`python -m bench [NAME …]`: intake, ingest, single, tock, streams, parts, archive, journeys, counter; abuse if named.
+"""`python -m bench [NAME …]`: intake, ingest, single, tock, streams, video, parts, archive, journeys, counter.
 
-A table on standard output, JSON in bench/results/.
+All of these by default; `abuse` if it is named. A table on standard output, JSON in bench/results/.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import abuse, archive, host, ingest, intake, journeys, parts, single, streams, sushi, tock
+from bench import abuse, archive, host, ingest, intake, journeys, parts, single, streams, sushi, tock, video
 from metronome import __version__, process
 
 #: What is measured where nothing is named.
-_ALL = ["intake", "ingest", "single", "tock", "streams", "parts", "archive", "journeys", "counter"]
+_ALL = ["intake", "ingest", "single", "tock", "streams", "video", "parts", "archive", "journeys", "counter"]
 
 
 def main() -> None:
@@ -52,6 +52,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench") as folder:
         if "streams" in which:
             report["streams"] = streams.bench(Path(folder), runs=wanted.runs, beside=wanted.beside)
+        if "video" in which:
+            report["video"] = video.bench(Path(folder), runs=min(wanted.runs, 3))
         if {"ingest", "single", "tock", "parts", "archive", "counter"} & set(which):
             _with_elasticsearch(report, which, wanted, Path(folder))
     results = Path(__file__).parent / "results"
@@ -114,6 +116,14 @@ def table(report: dict[str, Any]) -> str:
             )
     if found := report.get("streams"):
         rows += _of_streams(found)
+    if found := report.get("video"):
+        idle = f"{found['idle']:,} idle players"
+        p99 = f"p99 {found['tick_p99_beside_ms']} ms"
+        rows += [
+            ("messages of players on disk, a second of a core", f"{found['durable_messages_per_core_s']:,}", "", ""),
+            ("memory of an idle player", f"{found['idle_socket_bytes']:,} bytes", "", ""),
+            (f"single posts, beside {idle}", p99, f"without them: {found['tick_p99_ms']} ms", str(found["p99_ratio"])),
+        ]
     if found := report.get("parts"):
         rows += [
             (

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,7 +21,10 @@ from metronome.keys import Key, Keys, digest_of, from_record, split
 from metronome.logs import Sparing
 from metronome.periods import read_time
 from metronome.settings import Settings
-from metronome.store.records import Mirror, Record, Records
+from metronome.store import indices
+from metronome.store.names import record_index
+from metronome.store.records import Mirror, Record, Records, read_copy
+from metronome.video import sample
 
 log = logging.getLogger("metronome.keys")
 
@@ -45,6 +48,8 @@ class Keyring:
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        self._client = client
+        self._settings = settings
         self._records = Records(client, settings, "keys")
         self._mirror = Mirror(self._records, settings.home / "keys.json")
         self._clock = clock
@@ -62,25 +67,28 @@ class Keyring:
 
     @property
     def has_keys(self) -> bool:
-        """Whether a key was ever made, even if it was revoked or has expired since."""
-        return bool(self._keys)
+        """Whether a key was ever made, even if it was revoked or has expired since.
+
+        Keys of video players don't count. They open no door but theirs, and a fresh installation has one.
+        """
+        return any(not key.is_for_players for key in self._keys.values())
+
+    @property
+    def keys(self) -> Keys:
+        """The keys in Elasticsearch, to make and revoke some. `refresh` makes the change known here."""
+        return Keys(self._records, self._clock)
 
     def find(self, token: str) -> Key:
         """The valid key of this text; raises BadKey, or StoreUnavailable while the keys haven't been read yet."""
-        key_id, secret = split(token)
         now = self._clock()
-        key = self._keys.get(key_id, _NOBODY)
-        if not key.has_secret(digest_of(secret), now) or key is _NOBODY:
-            if not self.known:
-                raise StoreUnavailable(
-                    "this gateway hasn't reached Elasticsearch since it was set up, so it doesn't know the keys yet"
-                )
-            raise BadKey("this key isn't known here; check that it was copied whole")
-        state = key.state(now)
-        if state != "valid":
-            raise BadKey(f"key {key.id} is {state}; ask whoever runs this gateway for another")
+        key = _valid(self._keys, token, now, known=self.known)
         self._used[key.id] = now
         return key
+
+    def prepare(self) -> None:
+        """Before the first key is made: put the templates, without which its index would have other fields."""
+        if self._records.marker(timeout_s=2) is None:
+            indices.install(self._client, self._settings)
 
     def refresh(self) -> None:
         """Look for changes once; raises what Records raises."""
@@ -130,6 +138,70 @@ class Keyring:
                 except Conflict:
                     continue  # another worker has just done so, or its owner has changed the key
         self.refresh()
+
+
+def make_sample(client: Elasticsearch, settings: Settings) -> bool:
+    """Make the sample key for videos, if no key was ever made here; returns whether it did.
+
+    Source: video contract, promise 1. Once it is revoked it stays so, since its record stays.
+    """
+    keys = Keys(Records(client, settings, "keys"))
+    if keys.all():
+        return False
+    try:
+        keys.create(sample.NAME, scopes=("video",), publishable=True, origins=("*",), text=sample.KEY)
+    except Conflict:  # another process has just done so
+        return False
+    return True
+
+
+class KeyFile:
+    """The keys as the workers of this host know them, for a process that doesn't ask Elasticsearch.
+
+    The workers replace METRONOME_HOME/keys.json whenever a key changes. Each `find` looks whether they have.
+    """
+
+    def __init__(self, settings: Settings, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._path = settings.home / "keys.json"
+        self._index = record_index(settings, "keys")
+        self._clock = clock
+        self._seen: tuple[int, int] | None = None
+        self._keys: dict[str, Key] = {}
+        self._known = False
+
+    def find(self, token: str) -> Key:
+        """As `Keyring.find`."""
+        self._read()
+        return _valid(self._keys, token, self._clock(), known=self._known)
+
+    def _read(self) -> None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return
+        # A file that is replaced is another one, even if that happens twice within a tick of the clock.
+        seen = (found.st_mtime_ns, found.st_ino)
+        if seen == self._seen:
+            return
+        rows = read_copy(self._path, self._index)
+        if rows is not None:
+            self._keys, self._known = {row.id: from_record(row) for row in rows}, True
+        self._seen = seen
+
+
+def _valid(keys: Mapping[str, Key], token: str, now: datetime, *, known: bool) -> Key:
+    key_id, secret = split(token)
+    key = keys.get(key_id, _NOBODY)
+    if not key.has_secret(digest_of(secret), now) or key is _NOBODY:
+        if not known:
+            raise StoreUnavailable(
+                "this gateway hasn't reached Elasticsearch since it was set up, so it doesn't know the keys yet"
+            )
+        raise BadKey("this key isn't known here; check that it was copied whole")
+    state = key.state(now)
+    if state != "valid":
+        raise BadKey(f"key {key.id} is {state}; ask whoever runs this gateway for another")
+    return key
 
 
 def _is_old(record: Record, used_at: datetime) -> bool:

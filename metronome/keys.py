@@ -27,12 +27,14 @@ from metronome.kinds import RATE, Network
 from metronome.periods import read_time, to_text
 from metronome.store.records import Record, Records
 
-#: Each scope with the scopes that it grants. A higher scope includes the lower ones.
+#: Each scope with the scopes that it grants. A higher scope includes the lower ones. `video` is for players: it joins
+#: their sockets, as `write` does too, and does nothing else.
 GRANTS: dict[str, frozenset[str]] = {
     "write": frozenset({"write"}),
     "read": frozenset({"read"}),
     "edit": frozenset({"edit", "read", "write"}),
     "admin": frozenset({"admin", "edit", "read", "write"}),
+    "video": frozenset({"video"}),
 }
 
 ALL = GRANTS["admin"]
@@ -94,6 +96,11 @@ class Key:
     def grants(self) -> frozenset[str]:
         """The scopes that the key grants, including those within its own."""
         return frozenset().union(*(GRANTS[scope] for scope in self.scopes))
+
+    @property
+    def is_for_players(self) -> bool:
+        """Whether it joins video sockets and does nothing else."""
+        return self.scopes == ("video",)
 
     def line(self, now: datetime) -> str:
         """One line of a list for people."""
@@ -269,7 +276,7 @@ def _check(key: Key) -> None:
         raise BadQuestion(f"env: {key.env[:40]!r} isn't a name of 1 to 16 letters a-z and digits", field="env")
     if not key.scopes:
         raise BadQuestion(f"scopes: a key has at least one of {', '.join(GRANTS)}", field="scopes")
-    if key.publishable and key.scopes != ("write",):
+    if key.publishable and not {"write", "video"}.issuperset(key.scopes):
         raise BadQuestion("scopes: everybody can read a publishable key, so it may only write", field="scopes")
     if key.publishable and not key.origins:
         raise BadQuestion(

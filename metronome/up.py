@@ -23,7 +23,7 @@ from types import FrameType
 
 from metronome.client import is_ready, url_of
 from metronome.errors import SetupError, StoreUnavailable
-from metronome.keyring import Keyring
+from metronome.keyring import Keyring, make_sample
 from metronome.listen import access
 from metronome.node.node import Node
 from metronome.settings import Settings
@@ -142,6 +142,7 @@ class Installation:
             check_start(self.settings, lambda: Keyring(self.settings, client))
             found = wait_until_usable(client, timeout_s=0 if self.node is None else 30)
             indices.install(client, self.settings)
+            make_sample(client, self.settings)
             self.say(f"Elasticsearch {found} is ready")
         except StoreUnavailable as error:
             if self.node is not None:

@@ -23,7 +23,14 @@ from metronome.web.scripts import PATHS
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "clients/javascript"
 SERVED = ROOT / "metronome/web/apis/client.js"
-BUILT = (PACKAGE / "lib/metronome.cjs", PACKAGE / "lib/metronome.min.js", SERVED)
+SERVED_FOR_VIDEOS = ROOT / "metronome/web/apis/video.js"
+BUILT = (
+    PACKAGE / "lib/metronome.cjs",
+    PACKAGE / "lib/metronome.min.js",
+    PACKAGE / "lib/metronome-video.min.js",
+    SERVED,
+    SERVED_FOR_VIDEOS,
+)
 
 
 def node(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -75,6 +82,9 @@ def test_the_script_of_the_package_is_the_one_that_the_gateway_serves_and_small(
     script = (PACKAGE / "lib/metronome.min.js").read_bytes()
     assert SERVED.read_bytes() == script
     assert len(gzip.compress(script, 9)) < 5 * 1024
+    script = (PACKAGE / "lib/metronome-video.min.js").read_bytes()
+    assert SERVED_FOR_VIDEOS.read_bytes() == script
+    assert len(gzip.compress(script, 9)) < 4 * 1024
 
 
 @needs_modules

@@ -4,6 +4,8 @@
  *   lib/metronome.cjs       for `require`
  *   lib/metronome.min.js    for a <script>
  *   ../../metronome/web/apis/client.js    the same script, which the gateway serves at /apis/javascript.js
+ *   lib/metronome-video.min.js            for a <script>: `watchVideo` alone
+ *   ../../metronome/web/apis/video.js     the same, which the gateway serves at /apis/video.js
  *
  * The first line of each says from which sources it was made: the SHA-256 of all that the build reads.
  * `node build.js <folder>` writes elsewhere, for the test that compares.
@@ -43,4 +45,10 @@ await make(
   { format: "iife", minify: true },
   "clients/javascript/lib/metronome.min.js",
   "metronome/web/apis/client.js",
+);
+await make(
+  "video-script.js",
+  { format: "iife", minify: true },
+  "clients/javascript/lib/metronome-video.min.js",
+  "metronome/web/apis/video.js",
 );

@@ -11,6 +11,7 @@ from metronome.cli.archive import archive, export, restore
 from metronome.cli.ask import load, tick, tock
 from metronome.cli.counter import counter
 from metronome.cli.demo import demo
+from metronome.cli.demo_video import video as demo_video
 from metronome.cli.keys import keys
 from metronome.cli.kibana import kibana
 from metronome.cli.parts import parts
@@ -50,6 +51,9 @@ COMMANDS: tuple[click.Command, ...] = (
     report,
     doctor,
 )
+
+
+demo.add_command(demo_video)
 
 
 class Commands(click.Group):

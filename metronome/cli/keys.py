@@ -27,7 +27,7 @@ def keys() -> None:
     multiple=True,
     default=["write"],
     show_default=True,
-    help="write, read, edit (with write and read) or admin (all); again for several.",
+    help="write, read, edit (with write and read), video (players) or admin (all); again for several.",
 )
 @click.option("--app", default="", help="Only events of this application.")
 @click.option(

@@ -18,6 +18,7 @@ from metronome.settings_table import markdown as table_as_markdown
 @click.option("--install", is_flag=True, help="Put the templates into Elasticsearch instead of writing them.")
 def mappings(folder: Path, install: bool) -> None:
     """Write the index templates as JSON into FOLDER (default: mappings), or install them."""
+    from metronome.keyring import make_sample
     from metronome.store import indices
     from metronome.store.client import connect, wait_until_usable
 
@@ -29,6 +30,7 @@ def mappings(folder: Path, install: bool) -> None:
     client = connect(settings, address(settings))
     wait_until_usable(client, timeout_s=0)
     changed = indices.install(client, settings)
+    make_sample(client, settings)
     click.echo(f"{', '.join(indices.templates(settings))}: {'installed' if changed else 'already there'}")
 
 

@@ -16,6 +16,7 @@ from werkzeug.routing import BaseConverter
 
 from metronome.counter import Counter
 from metronome.intake import Intake
+from metronome.keyring import Keyring
 from metronome.metrics import Metrics
 from metronome.people import People
 from metronome.query import Ask
@@ -41,6 +42,7 @@ class Doors:
     segments: Segments
     counter: Counter
     reports: Reports
+    keyring: Keyring
     saved: Saved
 
 

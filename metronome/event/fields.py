@@ -41,6 +41,11 @@ class Field:
             raise ValueError(f"field {self.name!r}: kind {self.kind!r} is none of {', '.join(get_args(Kind))}")
 
 
+def _stretch(name: str, kind: Kind, meaning: str, *, searched: bool = True) -> Field:
+    """A field of what was watched of a video."""
+    return Field(f"stretch.{name}", kind, meaning, owned=True, searched=searched, dialect="video")
+
+
 #: Every field, section by section. A dialect's section stands behind the common one.
 FIELDS: tuple[Field, ...] = (
     Field("@timestamp", "date", "When it happened, UTC; every query uses this time."),
@@ -113,6 +118,24 @@ FIELDS: tuple[Field, ...] = (
         dialect="applications",
     ),
     Field("merged_by", "keyword", "Key with which people were merged or unmerged.", owned=True, dialect="people"),
+    _stretch("id", "keyword", "A stretch of a video that was played: `video.play` opens it, `video.watch` is it."),
+    _stretch("session", "keyword", "The join of the player that watched it."),
+    _stretch("from", "double", "Position in the video where it begins, in seconds.", searched=False),
+    _stretch("to", "double", "Position where it ends.", searched=False),
+    _stretch("elapsed", "double", "Seconds that were watched.", searched=False),
+    _stretch("order", "long", "How many stretches of the session were closed before it.", searched=False),
+    _stretch("fresh", "long", "Whole seconds of it that the session hadn't watched before.", searched=False),
+    _stretch("duration", "double", "Length of the video, in seconds.", searched=False),
+    _stretch("video", "keyword", "Hash of the video: key, identifier, page and metadata."),
+    _stretch("key", "keyword", "Id of the key that the player joined with."),
+    _stretch("identifier", "keyword", "Hash of the video's identifier."),
+    _stretch("has", "keyword", "Hashes of all that metadata and session data hold, for containment queries."),
+    _stretch("metadata", "keyword", "Metadata and session data as JSON.", searched=False),
+    _stretch("address", "keyword", "Address of the page, without query."),
+    _stretch("host", "keyword", "Host of the page."),
+    _stretch("browser", "keyword", "Browser, as the video API names it.", searched=False),
+    _stretch("platform", "keyword", "Platform, as the video API names it.", searched=False),
+    _stretch("device", "keyword", "Device, as the video API names it.", searched=False),
     Field(
         "counter.key",
         "keyword",

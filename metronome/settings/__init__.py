@@ -22,6 +22,7 @@ from metronome.settings.listen import Listen
 from metronome.settings.reading import Reading
 from metronome.settings.row import environment, read
 from metronome.settings.sushi import Sushi
+from metronome.settings.video import Video
 
 #: Variables that begin like ours and are no settings: the test suite's own, and those that Kubernetes sets in every
 #: container beside a Service called metronome.
@@ -32,7 +33,7 @@ __all__ = ["Settings", "environment", "read"]
 
 # A dataclass takes the fields of its last base first: the table begins with the gateway.
 @dataclass(frozen=True)
-class Settings(Sushi, Counter, Archive, Reading, Delivery, Listen, Events, Http, Engine, Gateway):
+class Settings(Video, Sushi, Counter, Archive, Reading, Delivery, Listen, Events, Http, Engine, Gateway):
     """All settings of one installation, checked and typed."""
 
     @classmethod

@@ -337,16 +337,9 @@ class Mirror:
         return True
 
     def _read_file(self) -> None:
-        try:
-            kept = json.loads(self._path.read_text())
-            # The file may hold the records of another index, from before the prefix changed. Those are ignored.
-            if kept["index"] == self._records.index:
-                self.rows = tuple(Record(row[0], row[1], (row[2], row[3])) for row in kept["rows"])
-                self.known = True
-        except FileNotFoundError:
-            return
-        except (OSError, ValueError, LookupError, TypeError) as error:
-            log.warning("the local copy can't be read", extra={"path": str(self._path), "problem": repr(error)})
+        rows = read_copy(self._path, self._records.index)
+        if rows is not None:
+            self.rows, self.known = rows, True
 
     def _write_file(self) -> None:
         """Write the local copy. On a full disk the old file stays, since the records must stay readable."""
@@ -357,3 +350,17 @@ class Mirror:
             replace_file(self._path, text, durable=True, shared=True)
         except OSError as error:
             log.warning("the local copy can't be written", extra={"path": str(self._path), "problem": repr(error)})
+
+
+def read_copy(path: Path, index: str) -> tuple[Record, ...] | None:
+    """The records of a mirror's file; None if there is no such file, or it can't be read."""
+    try:
+        kept = json.loads(path.read_text())
+        # The file may hold the records of another index, from before the prefix changed. Those are ignored.
+        if kept["index"] == index:
+            return tuple(Record(row[0], row[1], (row[2], row[3])) for row in kept["rows"])
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        log.warning("the local copy can't be read", extra={"path": str(path), "problem": repr(error)})
+    return None

@@ -10,7 +10,7 @@ import os
 import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +38,16 @@ _KINDS: dict[str, type[Stream]] = {"websocket": Socket, "events": EventStream}
 
 @dataclass(frozen=True)
 class Doors:
-    """The arguments of a handler: the door in, what all watchers share, the installation's settings."""
+    """The arguments of a handler: the door in, what all watchers share, the installation's settings.
+
+    `rooms` hold what the connections of a route share, by the name of `Route.room`.
+    """
 
     batches: Batches
     settings: Settings
     #: None in a process that serves no live routes.
     live: Live | None = None
+    rooms: dict[str, Any] = field(default_factory=dict, compare=False)
 
 
 class Hub:
@@ -65,13 +69,18 @@ class Hub:
     async def serve(self, listener: socket.socket, stopping: asyncio.Event) -> None:
         """Take connections until `stopping` is set; then close all of them, and wait for their handlers."""
         loop = asyncio.get_running_loop()
-        loop.add_reader(listener, self._on_worker, listener)
-        while not stopping.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), min(1.0, self._limits.idle_s / 4))
-            self._tend()
-        loop.remove_reader(listener)
-        await self._stop()
+        async with contextlib.AsyncExitStack() as rooms:
+            for name in {route.room for route in self._routes.values() if route.room}:
+                room, opened = name.split("=")
+                self._doors.rooms[room] = await rooms.enter_async_context(_function(opened)(self._doors))
+            loop.add_reader(listener, self._on_worker, listener)
+            while not stopping.is_set():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stopping.wait(), min(1.0, self._limits.idle_s / 4))
+                self._tend()
+            loop.remove_reader(listener)
+            await self._stop()
+        await self._doors.batches.close()
 
     def _on_worker(self, listener: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -142,7 +151,6 @@ class Hub:
             _, late = await asyncio.wait(tasks, timeout=self._limits.finish_s)
             for task in late:
                 task.cancel()
-        await self._doors.batches.close()
 
 
 async def _receive(worker: socket.socket) -> tuple[socket.socket, Head, bytes]:

@@ -65,6 +65,12 @@ class Socket(Stream):
             self._frames.send_binary(message)
         await self.pushed(b"".join(self._frames.data_to_send()))
 
+    def ping(self) -> None:
+        """Ask whether the client is there. Its answer, like all that it sends, is noted in `heard`."""
+        if self._is_open():
+            self._frames.send_ping(b"")
+            self._flush()
+
     async def close(self, code: int = 1000, reason: str = "") -> None:
         self._close(code, reason)
 
@@ -89,10 +95,9 @@ class Socket(Stream):
         silent_s = now - self.heard
         if silent_s > self.limits.idle_s:
             self.abort()
-        elif silent_s > self.limits.idle_s / 2 and not self._pinged and self._is_open():
+        elif silent_s > self.limits.idle_s / 2 and not self._pinged:
             self._pinged = True
-            self._frames.send_ping(b"")
-            self._flush()
+            self.ping()
 
     def restart(self) -> None:
         self._close(CloseCode.SERVICE_RESTART, "the server restarts")

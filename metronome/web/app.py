@@ -15,7 +15,19 @@ from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from metronome.counter import Counter
-from metronome.dialects import Dialect, Doors, applications, counted, openmetrics, people, privacy, query, sushi, tick
+from metronome.dialects import (
+    Dialect,
+    Doors,
+    applications,
+    counted,
+    openmetrics,
+    people,
+    privacy,
+    query,
+    sushi,
+    tick,
+    video,
+)
 from metronome.errors import BadPayload, MetronomeError, SetupError, error_body
 from metronome.intake import Intake
 from metronome.keyring import Keyring
@@ -28,7 +40,7 @@ from metronome.saved import Saved
 from metronome.segments import Segments
 from metronome.settings import Settings
 from metronome.spool.spool import Spool
-from metronome.web import dashboard, front, health, hosts, limits, live, openapi, scripts
+from metronome.web import dashboard, example, front, health, hosts, limits, live, openapi, scripts
 from metronome.web.openapi import Chapter
 from metronome.wire.access import bound_app, guard
 from metronome.wire.request import error_answer, json_answer
@@ -45,11 +57,12 @@ DIALECTS: tuple[Dialect, ...] = (
     applications.DIALECT,
     counted.DIALECT,
     sushi.DIALECT,
+    video.DIALECT,
 )
 
 
 #: The descriptions of routes that are of no dialect.
-CHAPTERS = (health.CHAPTER, limits.CHAPTER, scripts.CHAPTER, live.CHAPTER)
+CHAPTERS = (health.CHAPTER, limits.CHAPTER, scripts.CHAPTER, live.CHAPTER, example.CHAPTER)
 
 
 @dataclass
@@ -81,6 +94,7 @@ def create_app(
     app.extensions["people"] = people
     ask = _for_keys(unbound)
     intake = Intake(settings, opened.spool, metrics, folder=settings.spool_dir, clock=clock)
+    keyring = app.extensions["keyring"] = Keyring(settings, opened.client)
     doors = Doors(
         intake,
         ask,
@@ -91,6 +105,7 @@ def create_app(
         Segments(opened.client, settings),
         Counter(opened.client, settings),
         Reports(opened.client, settings),
+        keyring,
         Saved(opened.client, settings, clock),
     )
     _answer_errors(app)
@@ -99,13 +114,14 @@ def create_app(
     for dialect in DIALECTS:
         app.url_map.converters.update(dialect.converters)
         app.register_blueprint(dialect.blueprint(doors))
-    rooms = (health.blueprint(settings, opened.spool, opened.client, metrics), front.blueprint(), *openapi.blueprints())
+    # On port 3000 the example page takes the place of the front page, so it is asked first.
+    first = (health.blueprint(settings, opened.spool, opened.client, metrics), example.blueprint(settings))
+    rooms = (*first, front.blueprint(), *openapi.blueprints())
     files = (scripts.blueprint(), dashboard.blueprint(), live.blueprint())
     for blueprint in (*rooms, limits.blueprint(settings), *files):
         app.register_blueprint(blueprint)
     _check_scopes(app)
-    app.extensions["keyring"] = Keyring(settings, opened.client)
-    guard(app, settings, app.extensions["keyring"])
+    guard(app, settings, keyring)
     chapters = [Chapter(dialect.name, dialect.meaning, dialect.paths()) for dialect in DIALECTS]
     app.extensions["openapi"] = openapi.describe(app, [*chapters, *CHAPTERS])
     return app

@@ -14,6 +14,7 @@ LINKS = {
     "/live": "what happens just now",
     "/try/": "try every route in the browser",
     "/openapi.json": "the same for programs (OpenAPI)",
+    "/videos/": "two videos that are watched, and their figures",
     "/limits": "how large and how often requests may be",
     "/healthz": "whether the process answers",
     "/readyz": "whether ticks are taken, and how the rest stands",

@@ -26,6 +26,7 @@ from metronome.web.connection import Connection
 from metronome.web.hosts import host_check
 from metronome.web.problems import Problem, answer, reply
 from metronome.wire.access import Gate
+from metronome.wire.caller import client_address
 
 #: Gives the head with the client's address, key and app; raises BadKey or a similar error if the stream is refused.
 Authorise = Callable[[Head, Route], Head]
@@ -40,6 +41,8 @@ def as_any_request(settings: Settings, gate: Gate) -> Authorise:
 
     def authorise(head: Head, route: Route) -> Head:
         check_host(head.header("host"))
+        if route.scope == "public":
+            return replace(head, client=client_address(_as_request(head), gate.trusted))
         access = gate.admit(_as_request(head), route.scope, in_query=True)
         return replace(head, client=access.address, key=access.key, app=access.app)
 

@@ -1,11 +1,12 @@
-"""The client for pages: `/apis/javascript.js`, and `/apis/javascript/client.js`, a later name of the same.
+"""The clients for pages: `/apis/javascript.js`, its later name `/apis/javascript/client.js`, and `/apis/video.js`.
 
-`apis/client.js` is built from clients/javascript/ and kept with the package, so that a gateway serves the client of
-its own version.
+`apis/` holds what is built from clients/javascript/. It is kept with the package, so that a gateway serves the clients
+of its own version.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from flask import Blueprint, Response
@@ -15,6 +16,9 @@ from metronome.web.openapi import Chapter, plain
 from metronome.wire.access import needs
 
 PATHS = ("/apis/javascript.js", "/apis/javascript/client.js")
+
+#: Path to the file of `apis/`.
+FILES = {**dict.fromkeys(PATHS, "client.js"), "/apis/video.js": "video.js"}
 
 _TYPE = "text/javascript"
 
@@ -27,19 +31,27 @@ _HEADERS = {
 CHAPTER = Chapter(
     "clients",
     "The clients that the gateway serves.",
-    {path: {"get": plain("The JavaScript client for pages", "A classic script", _TYPE)} for path in PATHS},
+    {
+        **{path: {"get": plain("The JavaScript client for pages", "A classic script", _TYPE)} for path in PATHS},
+        "/apis/video.js": {"get": plain("The client for videos on pages", "A classic script", _TYPE)},
+    },
 )
 
 
 def blueprint() -> Blueprint:
-    """The two routes. The file is read once, and packed once."""
+    """The routes. Each file is read once, and packed once."""
     routes = Blueprint("scripts", __name__)
-    script = Asset((Path(__file__).parent / "apis" / "client.js").read_bytes(), _TYPE, _HEADERS)
+    views = {name: _view(name) for name in FILES.values()}
+    for path, name in FILES.items():
+        routes.add_url_rule(path, name.partition(".")[0], views[name])
+    return routes
+
+
+def _view(name: str) -> Callable[[], Response]:
+    script = Asset((Path(__file__).parent / "apis" / name).read_bytes(), _TYPE, _HEADERS)
 
     @needs("public")
     def client() -> Response:
         return script.answer()
 
-    for path in PATHS:
-        routes.add_url_rule(path, view_func=client)
-    return routes
+    return client

@@ -1,4 +1,4 @@
-/*! metronome-events 0.1.0, Apache-2.0, sources d58581a1689b0dc156fcd3fd1bd0aa045151a7c2dfe54b1867994c20a16016b8 */
+/*! metronome-events 0.1.0, Apache-2.0, sources d87e5c387ad1e7b4aceb91e1c1fec27418e3e6b9922aad12153c1c7078d290bb */
 var __defProp = Object.defineProperty;
 var __getOwnPropDesc = Object.getOwnPropertyDescriptor;
 var __getOwnPropNames = Object.getOwnPropertyNames;
