@@ -33,8 +33,9 @@ async function read(reader, take) {
     const messages = text.split("\n\n");
     text = messages.pop();
     for (const message of messages) {
-      const data = message.split("\n").filter((line) => line.startsWith("data:")).map((line) => line.slice(5)).join("\n");
-      if (data) { try { take(JSON.parse(data)); } catch { /* a message that isn't an event */ } }
+      const lines = message.split("\n");
+      if (!lines.some((line) => line.trim() === "event: event")) continue; // a comment, or a gap after a restart
+      take(JSON.parse(lines.filter((line) => line.startsWith("data:")).map((line) => line.slice(5)).join("\n")));
     }
   }
 }
