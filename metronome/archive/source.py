@@ -172,22 +172,25 @@ class Snapshot:
             except MetronomeError as error:
                 if not isinstance(error, ArchiveUnavailable):
                     raise
-                raise self._missing(error) from error
+                raise self._missing(part == self.all_manifests[day].summary, error) from error
         raise ArchiveUnavailable("the cache of the archive has no room for one day; raise METRONOME_PARTS_MAX_BYTES")
 
-    def _missing(self, error: ArchiveUnavailable) -> ArchiveUnavailable:
+    def _missing(self, summary: bool, error: ArchiveUnavailable) -> ArchiveUnavailable:
+        days = named(self._uncached(summary))
         return ArchiveUnavailable(
-            f"the archive can't be read just now, and these days are there alone: {named(self._uncached())}; ask "
-            "again, or with archive=no for the others",
+            f"the archive can't be read just now, and these days are there alone: {days}; ask again, or with archive=no "
+            "for the others",
             detail=str(error),
         )
 
-    def _uncached(self) -> list[date]:
-        return [
-            day
-            for day, manifest in self.manifests.items()
-            if any(not self.cache.has(day, part) for part in manifest.parts)
-        ]
+    def _uncached(self, summary: bool) -> list[date]:
+        """The days whose summary, or whose parts, aren't in the cache."""
+        found = []
+        for day, manifest in self.manifests.items():
+            needed = [manifest.summary] if summary and manifest.summary else manifest.parts
+            if any(not self.cache.has(day, part) for part in needed):
+                found.append(day)
+        return found
 
     def _late_events(self, day: date, paths: list[str]) -> Iterator[Event]:
         """Events of the day's index that no archived part has, flat and with their facts."""
