@@ -178,8 +178,8 @@ class Snapshot:
     def _missing(self, summary: bool, error: ArchiveUnavailable) -> ArchiveUnavailable:
         days = named(self._uncached(summary))
         return ArchiveUnavailable(
-            f"the archive can't be read just now, and these days are there alone: {days}; ask again, or with archive=no "
-            "for the others",
+            f"the archive can't be read just now, and these days are there alone: {days}; ask again, or with "
+            "archive=no for the others",
             detail=str(error),
         )
 
