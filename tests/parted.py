@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from metronome.parts.folder import FORMAT, Folder, Part
@@ -61,11 +62,7 @@ class Parted(Days):
         self._folder.replace(Part(FORMAT, day, "test", Counters("test", {}), (file,)))
 
     def builder(self) -> Any:
-        return self
-
-    @property
-    def folder(self) -> Folder:
-        return self._folder
+        return SimpleNamespace(folder=self._folder)
 
     def update(self) -> list[date]:
         return self._folder.days()
