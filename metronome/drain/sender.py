@@ -133,7 +133,7 @@ class Sender:
                 body = lines([item for item in items(body) if not is_suppressed(item, suppression)])
                 events = None
             events = count(body) if events is None else events
-            return self._ship(body, events, since_ms) if events else Outcome()
+            return self._ship(body, events, since_ms) if body else Outcome()
 
     @contextmanager
     def under_way(self) -> Iterator[Suppression | None]:
