@@ -25,7 +25,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from metronome.files import Identity, identity
-from metronome.spool.files import damaged_ending, error_code, is_damage, make_folder, move_aside, transaction
+from metronome.spool.files import (
+    damaged_ending,
+    error_code,
+    is_damage,
+    make_folder,
+    move_aside,
+    open_notes,
+    transaction,
+)
 from metronome.spool.spool import Spool
 from metronome.spool.wal import is_damaged, lost_writes
 
@@ -266,14 +274,7 @@ class Quarantine:
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         _check_log(self._path)
-        db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=10)
-        try:
-            db.execute("pragma journal_mode = wal")
-            db.execute("pragma synchronous = full")
-            db.execute(_SCHEMA)
-        except sqlite3.Error:
-            db.close()
-            raise
+        db = open_notes(self._path, _SCHEMA, synchronous="full", timeout_s=10)
         self._identity = identity(self._path)
         return db
 
