@@ -88,7 +88,7 @@ def everything(found: Installation, one_in: int = 1) -> dict[str, Any]:
 
 # The questions don't depend on where the archive is, so each kind of S3 is asked some of them.
 @pytest.mark.parametrize(
-    ("kind", "seed", "one_in"), [("folder", 1, 1), ("folder", 2, 3), ("moto", 3, 4), ("seaweed", 4, 4), ("minio", 5, 4)]
+    ("kind", "seed", "one_in"), [("folder", 1, 3), ("moto", 3, 6), ("seaweed", 4, 8), ("minio", 5, 8)]
 )
 def test_archived_and_restored_days_answer_as_before(
     installation_for: Callable[..., Installation], kind: str, seed: int, one_in: int
