@@ -46,7 +46,10 @@ class Installation:
         return days_with_index(self.work.builder.client, self.settings)
 
     def keys(self) -> list[str]:
-        return [one.key for one in self.objects.list("")]
+        """The objects of this archive; a bucket holds those of other tests too."""
+        scheme, _, place = self.settings.archive.partition("://")
+        prefix = place.partition("/")[2] if scheme == "s3" else ""
+        return [one.key for one in self.objects.list(prefix)]
 
     def sources(self) -> dict[str, bytes]:
         """Every document in Elasticsearch by index and id, byte for byte."""
