@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from metronome.cli.address import address
+from metronome.cli.address import address, connected
 from metronome.settings import Settings
 
 if TYPE_CHECKING:
@@ -164,12 +164,9 @@ def _progress() -> Iterator[Any]:
 @contextmanager
 def _customers() -> Iterator[Customers]:
     from metronome.counter.customers import Customers
-    from metronome.store import indices
-    from metronome.store.client import connect
 
     settings = Settings.from_env()
-    with closing(connect(settings, address(settings))) as client:
-        indices.install(client, settings)
+    with connected(settings) as client:
         yield Customers(client, settings)
 
 
@@ -180,12 +177,8 @@ def processor() -> Iterator[tuple[Processor, Any]]:
     from metronome.counter.process import Processor
     from metronome.counter.source import Source
     from metronome.parts.commands import opened
-    from metronome.store import indices
-    from metronome.store.client import connect
 
     settings = Settings.from_env()
-    found = address(settings)
-    with closing(connect(settings, found)) as client, opened(settings, found) as builder:
-        indices.install(client, settings)
+    with connected(settings) as client, opened(settings, address(settings)) as builder:
         kept = Kept(client, settings)
         yield Processor(settings, kept, Source(settings, client, builder)), kept

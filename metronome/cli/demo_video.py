@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import click
 
-from metronome.cli.address import address
+from metronome.cli.address import connected
 from metronome.settings import Settings
 
 
@@ -23,8 +23,6 @@ def video() -> None:
     from metronome.keys import split
     from metronome.spool.files import make_folder
     from metronome.spool.spool import Spool
-    from metronome.store import indices
-    from metronome.store.client import connect
     from metronome.video import demo, sample
 
     settings = Settings.from_env()
@@ -41,8 +39,7 @@ def video() -> None:
         spool.close()
     click.echo(f"{stored} events are on disk; figures: /api/v1/plays, page: /videos/")
     try:
-        with connect(settings, address(settings)) as client:
-            indices.install(client, settings)
+        with connected(settings) as client:
             if make_sample(client, settings):
                 click.echo(f"the sample key is {sample.KEY}")
     except MetronomeError as error:

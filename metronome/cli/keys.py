@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from metronome.cli.address import address
+from metronome.cli.address import connected
 from metronome.settings import Settings
 
 
@@ -95,13 +95,10 @@ def keys_revoke(key_id: str) -> None:
 def _keys() -> Iterator[Any]:
     """The keys in Elasticsearch, once the template of their index is there."""
     from metronome.keys import Keys
-    from metronome.store import indices
-    from metronome.store.client import connect
     from metronome.store.records import Records
 
     settings = Settings.from_env()
-    with connect(settings, address(settings)) as client:
-        indices.install(client, settings)
+    with connected(settings) as client:
         yield Keys(Records(client, settings, "keys"))
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from metronome.cli.address import address
+from metronome.cli.address import connected
 from metronome.settings import Settings
 
 if TYPE_CHECKING:
@@ -147,10 +147,7 @@ def _day(text: str, option: str) -> date:
 @contextmanager
 def _runner() -> Iterator[Runner]:
     from metronome.reports.run import Runner
-    from metronome.store import indices
-    from metronome.store.client import connect
 
     settings = Settings.from_env()
-    with closing(connect(settings, address(settings))) as client:
-        indices.install(client, settings)
+    with connected(settings) as client:
         yield Runner(settings, client)

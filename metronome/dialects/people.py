@@ -13,9 +13,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-import orjson
 from flask import Blueprint, Response, request
-from marshmallow import Schema, ValidationError, fields
+from marshmallow import Schema, fields
 
 from metronome.dialects import Dialect, Doors, Paths, errors
 from metronome.errors import BadPayload, BadQuestion, Forbidden, NotFound
@@ -25,7 +24,7 @@ from metronome.people import Person
 from metronome.people.fold import Link
 from metronome.periods import from_ms, read_time, to_text
 from metronome.wire.access import bound_app, current, needs
-from metronome.wire.request import body, cacheable, json_answer
+from metronome.wire.request import cacheable, json_answer, loaded
 
 NAME = "people"
 
@@ -136,12 +135,7 @@ def _as_of() -> datetime | None:
 
 def _read(schema: Schema, doors: Doors, what: str) -> dict[str, Any]:
     """The body; raises BadPayload, also where it isn't confirmed."""
-    try:
-        given: dict[str, Any] = schema.load(orjson.loads(body(request, doors.settings)))
-    except ValidationError as error:
-        raise BadPayload(f"the body can't be taken: {error}") from None
-    except ValueError as error:
-        raise BadPayload(f"the body isn't JSON: {error}") from None
+    given = loaded(request, doors.settings, schema)
     if not given["confirm"]:
         raise BadPayload(f'{what}; send "confirm": true to do it', field="confirm")
     return given

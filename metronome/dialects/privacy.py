@@ -11,15 +11,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
 from flask import Blueprint, Response, request
-from marshmallow import Schema, ValidationError, fields, validate
+from marshmallow import Schema, fields, validate
 
 from metronome.dialects import Dialect, Doors, Paths, errors
 from metronome.erasure.privately import Privately
-from metronome.errors import BadPayload, Forbidden
+from metronome.errors import Forbidden
 from metronome.wire.access import bound_app, needs
-from metronome.wire.request import body, json_answer
+from metronome.wire.request import json_answer, loaded
 
 NAME = "privacy"
 
@@ -89,13 +88,7 @@ def _refuse_bound() -> None:
 
 def _read(schema: Schema, doors: Doors) -> dict[str, Any]:
     _refuse_bound()
-    try:
-        given: dict[str, Any] = schema.load(orjson.loads(body(request, doors.settings)))
-    except ValidationError as error:
-        raise BadPayload(f"the body can't be taken: {error}") from None
-    except ValueError as error:
-        raise BadPayload(f"the body isn't JSON: {error}") from None
-    return given
+    return loaded(request, doors.settings, schema)
 
 
 def paths() -> Paths:

@@ -6,13 +6,13 @@ as long as the page is open. A request for one of the streams that doesn't ask f
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from metronome.errors import BadQuestion
+from metronome.web.assets import Asset
 from metronome.web.openapi import Chapter, plain
 from metronome.wire.access import needs
 
@@ -35,7 +35,6 @@ _HEADERS = {
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; "
         "form-action 'none'; frame-ancestors 'none'"
     ),
-    "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
@@ -57,15 +56,11 @@ def blueprint() -> Blueprint:
 
 
 def _file(data: bytes, media_type: str) -> Any:
-    etag = hashlib.blake2b(data, digest_size=12).hexdigest()
+    asset = Asset(data, media_type, _HEADERS)
 
     @needs("public")
     def file() -> Response:
-        response = Response(data, content_type=f"{media_type}; charset=utf-8")
-        response.headers.update(_HEADERS)
-        response.set_etag(etag)
-        response.make_conditional(request)
-        return response
+        return asset.answer()
 
     return file
 

@@ -2,6 +2,7 @@
 
 posted(request, settings)     the events of a request: body or query string, whatever form they have
 body(request, settings)       the bytes of a request, inflated, no more than METRONOME_MAX_BODY_BYTES
+loaded(request, settings, …)  its JSON as a schema takes it
 json_answer(value, status)    an answer in JSON
 receipted(receipt, …)         a receipt as it is answered, or the refusal of everything
 error_answer(error)           the project's one error body
@@ -17,6 +18,7 @@ from typing import Any, NoReturn
 
 import orjson
 from flask import Blueprint, Request, Response, request
+from marshmallow import Schema, ValidationError
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.formparser import MultiPartParser
@@ -60,6 +62,17 @@ def body(request: Request, settings: Settings) -> bytes:
         max_bytes=settings.max_body_bytes,
         max_ratio=settings.max_inflation,
     )
+
+
+def loaded(request: Request, settings: Settings, schema: Schema) -> dict[str, Any]:
+    """The body's JSON as a schema takes it. Raises BadPayload that says what is wrong with it, and as `posted` does."""
+    try:
+        found: dict[str, Any] = schema.load(orjson.loads(body(request, settings)))
+    except ValidationError as error:
+        raise BadPayload(f"the body can't be taken: {error}") from None
+    except ValueError as error:
+        raise BadPayload(f"the body isn't JSON: {error}") from None
+    return found
 
 
 def _received(request: Request, length: int | None, most: int) -> bytes:

@@ -48,11 +48,10 @@ def values(asked: Mapping[str, Any], common: Common, ask: Ask) -> tuple[bool, di
     )
     parts = common.subject == "person" or asks_persons(common.where)
     if parts:
-        answers = _asked_of_persons(asked, common, ask, counted, unique)
-        parts = len(answers) > 1
+        answers = ask(from_parts(counted, common), from_parts(unique, common))
     else:
         answers, parts = exactly((counted, unique), common, ask)
-    subjects = {typed(row.key[0]): row.value for row in answers[1].rows} if len(answers) > 1 else {}
+    subjects = {typed(row.key[0]): row.value for row in answers[1].rows}
     rows = [
         {"value": row.key[0], "events": row.value, "subjects": subjects.get(typed(row.key[0]))}
         for row in answers[0].rows
@@ -60,18 +59,6 @@ def values(asked: Mapping[str, Any], common: Common, ask: Ask) -> tuple[bool, di
         if not search or (isinstance(row.key[0], str) and search in row.key[0])
     ]
     return parts, {"values": rows[: asked["top"]]}, answers
-
-
-def _asked_of_persons(
-    asked: Mapping[str, Any], common: Common, ask: Ask, counted: Question, unique: Question
-) -> list[Answer]:
-    """Both answers; that of persons is left out where archived days can't give it and nobody has asked for it."""
-    try:
-        return ask(from_parts(counted, common), from_parts(unique, common))
-    except BadQuestion:
-        if asked["subject"] is not None or asks_persons(common.where):
-            raise
-        return ask(counted)
 
 
 def properties(asked: Mapping[str, Any], common: Common, ask: Ask) -> Result:

@@ -22,7 +22,7 @@ def _count(questions: Sequence[FromParts], sources: Sources, now: datetime) -> l
 
     assert sources.days is not None
     for period in dict.fromkeys(_needed(question.period, question.where) for question in questions):
-        _refuse_missing(period, sources)
+        sources.index.refuse_closed(period)
     # Read before the parts: what is acknowledged while they are brought up to date may be missed.
     watermark = sources.index.watermark(now)
     found: dict[int, Answer] = {}
@@ -52,7 +52,7 @@ def _answered(question: Any, sources: Sources, now: datetime) -> Any:
     assert sources.days is not None
     # First and last seen are of all times.
     period = Period() if isinstance(question, Members) else question.period
-    _refuse_missing(_needed(period, question.where), sources)
+    sources.index.refuse_closed(_needed(period, question.where))
     watermark = sources.index.watermark(now)
     days = sources.days.beside(sources.archived)
     with days.turn() as budget:
@@ -73,8 +73,3 @@ def _needed(period: Period, where: Condition) -> Period:
         None if None in starts else min(start for start in starts if start is not None),
         None if None in ends else max(end for end in ends if end is not None),
     )
-
-
-def _refuse_missing(period: Period, sources: Sources) -> None:
-    """Raises DaysClosed where some of these days have no part."""
-    sources.index.refuse_closed(period)

@@ -72,8 +72,4 @@ export function flow(place, result) {
 export const picture = async (place, name) =>
   (await library()).downloadImage(place, { format: "png", width: 1200, height: 600, filename: name });
 
-export async function forget(place) {
-  if (loading) (await loading).purge(place);
-}
-
 const short = (name) => { const text = String(name); return text.length > 40 ? `${text.slice(0, 39)}…` : text; };

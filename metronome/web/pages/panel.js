@@ -1,6 +1,6 @@
 // A panel: one question, its answer as a chart and as a table, and the ways to take both elsewhere.
 
-import { address, ask, csv, Refused } from "./api.js";
+import { ask, csv, Refused } from "./api.js";
 import { picture } from "./charts.js";
 import { el, save, table } from "./dom.js";
 import { t } from "./text.js";
@@ -27,10 +27,8 @@ export function panel(title, kind, question, show, { wide = false, more = [] } =
     el("button", { type: "button", onclick: () => csv(kind, question).then((text) => save(`${name}.csv`, text, "text/csv"), problem) }, "CSV"),
     el("button", { type: "button", onclick: () => picture(chart, name).catch(problem) }, "PNG"),
     more);
-  const link = el("a", { href: address(kind, question) }, t("Question"));
   const made = el("section", { class: wide ? "panel wide" : "panel", "aria-label": title },
     el("h3", {}, title), said, chart, data, actions, asked);
-  asked.after(el("p", { class: "link", hidden: true }, link));
   fill();
   return made;
 
