@@ -31,11 +31,11 @@ from datetime import date
 from metronome.parts.build import Builder
 from metronome.parts.index import Index
 from metronome.settings import Settings
-from metronome.store.client import connect
+from metronome.store.client import connect, unread
 from metronome.store.names import day_index
 
 what, day, settings = sys.argv[1], date.fromisoformat(sys.argv[2]), Settings.from_env()
-client = connect(settings, timeout_s=300, read=False)
+client = unread(connect(settings, timeout_s=300))
 builder = Builder(settings, client)
 index = Index(client, day_index(settings, day))
 counters = index.counters()

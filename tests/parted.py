@@ -38,11 +38,15 @@ class Linked:
         return View(self._graph, threading.RLock(), None if as_of is None else to_ms(as_of))
 
 
+#: Parts that are written here are never brought up to date.
+NO_CLIENT: Any = None
+
+
 class Parted(Days):
     """`events` have `_id`; `@timestamp` and `received_at` are in milliseconds."""
 
     def __init__(self, home: Path, events: Sequence[dict[str, Any]], **settings: Any) -> None:
-        super().__init__(Settings(home=home, **settings), Linked(events))
+        super().__init__(Settings(home=home, **settings), NO_CLIENT, Linked(events))
         self._folder = Folder(self.settings.parts_dir, self.settings.parts_max_bytes)
         by_day: dict[date, list[dict[str, Any]]] = defaultdict(list)
         for event in events:

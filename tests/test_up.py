@@ -211,11 +211,16 @@ def test_with_no_elasticsearch_and_no_java_it_brings_its_own(alone: Up) -> None:
     wait_for(lambda: counted(alone, "home") == 1, "the tick to be counted", 10)
     checked = doctor(alone)
     assert checked["elasticsearch"] and checked["template"] and checked["drain"] and checked["http"]
+    post(f"{alone.url}/tick", b'{"id": "home", "event": "view", "distinct_id": "ann"}')
+    wait_for(lambda: counted(alone, "home") == 2, "the other one to be counted", 10)
+    # What is answered from day parts reads them from the same node.
+    funnel = post(f"{alone.url}/query/funnel", b'{"steps": [{"event": "view"}, {"event": "buy"}]}')["result"]
+    assert [step["count"] for step in funnel["steps"]] == [1, 0]
     alone.end()
     assert alone.family() == set()
     alone.begin()
     alone.ready()
-    assert counted(alone, "home") == 1
+    assert counted(alone, "home") == 2
     alone.end()
 
 

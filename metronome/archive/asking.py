@@ -170,7 +170,7 @@ def open_door(
 
     `resolver` says which ids are one person.
     """
-    index, days = Index(Search(client, settings), settings), Days(settings, resolver)
+    index, days = Index(Search(client, settings), settings), Days(settings, client, resolver)
     archive = archive or Archive(settings, client, objects)
 
     def bound(*questions: Any) -> list[Any]:

@@ -27,7 +27,7 @@ from metronome.parts.commands import TIMEOUT_S, spool_keeps_up
 from metronome.settings import Settings
 from metronome.store import indices
 from metronome.store.address import Address
-from metronome.store.client import connect, our_errors
+from metronome.store.client import connect, our_errors, unread
 from metronome.store.names import day_index
 from metronome.store.records import Records
 
@@ -92,12 +92,9 @@ def opened(settings: Settings, address: Address | None, *, needs_archive: bool =
     """
     has_archive = needs_archive or settings.archive
     catalogue = Catalogue(open_objects(settings) if has_archive else Folder(settings.archive_dir / "none"))
-    with (
-        closing(connect(settings, address, timeout_s=TIMEOUT_S)) as client,
-        closing(connect(settings, address, timeout_s=TIMEOUT_S, read=False)) as unread,
-    ):
+    with closing(connect(settings, address, timeout_s=TIMEOUT_S)) as client:
         indices.install(client, settings)
-        builder = Builder(settings, unread, may_go_on=spool_keeps_up(settings))
+        builder = Builder(settings, unread(client), may_go_on=spool_keeps_up(settings))
         yield Work(settings, client, builder, catalogue, Records(client, settings, "archive"))
 
 

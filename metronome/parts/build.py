@@ -68,7 +68,7 @@ class Verdict:
 
 
 class Builder:
-    """Builds parts of one installation. `client` must be connected without `read`.
+    """Builds parts of one installation. `client` is an `unread` one (store/client.py).
 
     While `may_go_on` returns False, a build that is under way waits, since intake has priority.
     """

@@ -15,7 +15,7 @@ from metronome.parts.folder import Folder
 from metronome.settings import Settings
 from metronome.spool.status import backlog
 from metronome.store.address import Address
-from metronome.store.client import connect
+from metronome.store.client import connect, unread
 
 #: A build waits while events have waited in the spool for longer than this.
 MAX_LAG_S = 5.0
@@ -29,7 +29,7 @@ TIMEOUT_S = 60
 @contextmanager
 def opened(settings: Settings, address: Address | None) -> Iterator[Builder]:
     """A builder on the configured Elasticsearch, or on the private node at `address`."""
-    with closing(connect(settings, address, timeout_s=TIMEOUT_S, read=False)) as client:
+    with closing(unread(connect(settings, address, timeout_s=TIMEOUT_S))) as client:
         yield Builder(settings, client, may_go_on=spool_keeps_up(settings))
 
 

@@ -142,7 +142,7 @@ class Documents:
 
 
 class Index:
-    """One day's index. `client` must be connected without `read`."""
+    """One day's index. `client` is an `unread` one (store/client.py)."""
 
     def __init__(self, client: Elasticsearch, name: str) -> None:
         self._client = client
@@ -248,7 +248,7 @@ class Moment:
 
 
 def days(client: Elasticsearch, settings: Settings) -> list[date]:
-    """The days that have an index, ascending. `client` must be connected without `read`."""
+    """The days that have an index, ascending. `client` is an `unread` one (store/client.py)."""
     with our_errors():
         answer = client.perform_request(
             "GET",

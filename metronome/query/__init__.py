@@ -102,7 +102,7 @@ def open_door(
 
     `resolver` says which ids are one person.
     """
-    sources = Sources(Index(Search(client, settings), settings), others, Days(settings, resolver))
+    sources = Sources(Index(Search(client, settings), settings), others, Days(settings, client, resolver))
 
     def bound(*questions: Any) -> list[Any]:
         return ask(*questions, sources=sources, now=clock())

@@ -5,7 +5,7 @@ An 8.x client speaks to 8.19+ and to 9.x. Foreign errors are mapped here, in the
     no answer, 429, 502, 503, 504, timeout     StoreUnavailable   the same call will work later
     401, 403                                   SetupError         credentials or role
     an answer of another product               SetupError         the address leads elsewhere
-    any other status                           StoreFailed       a request that Elasticsearch should have served
+    any other status                           StoreFailed        a request that Elasticsearch should have served
 """
 
 from __future__ import annotations
@@ -13,18 +13,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import Any
 
 import elastic_transport
 import orjson
+from elastic_transport import SerializerCollection
 from elasticsearch import ApiError, Elasticsearch, UnsupportedProductError
-from elasticsearch.serializer import JsonSerializer, NdjsonSerializer
+from elasticsearch.serializer import CompatibilityModeJsonSerializer, JsonSerializer, NdjsonSerializer
 
 from metronome.errors import SetupError, StoreFailed, StoreUnavailable
 from metronome.kinds import masked
 from metronome.settings import Settings
 from metronome.store.address import Address
+
+_JSON = "application/json"
 
 OLDEST = (8, 19)
 NEWEST_MAJOR = 9
@@ -62,12 +66,10 @@ def connect(
     *,
     timeout_s: float | None = None,
     exact: bool = True,
-    read: bool = True,
 ) -> Elasticsearch:
     """A client for the configured cluster, or for the private node at `address`. Doesn't send anything yet.
 
-    Without `exact`, answers are read faster, but whole numbers of more than 64 bits lose digits. Without `read`,
-    answers to requests that accept `application/json` are bytes.
+    Without `exact`, answers are read faster, but whole numbers of more than 64 bits lose digits.
     """
     options: dict[str, Any] = {
         "request_timeout": timeout_s or settings.query_timeout_s,
@@ -76,9 +78,7 @@ def connect(
         "connections_per_node": max(settings.threads, settings.drain_senders) + 2,
     }
     if not exact:
-        options["serializers"]["application/json"] = _Quick()
-    if not read:
-        options["serializers"]["application/json"] = _Unread()
+        options["serializers"][_JSON] = _Quick()
     if address is not None:
         return Elasticsearch(address.url, basic_auth=(address.username, address.password), **options)
     if settings.elasticsearch_api_key:
@@ -111,6 +111,20 @@ def our_errors() -> Iterator[None]:
         raise SetupError("TLS to Elasticsearch failed; check ELASTICSEARCH_CA_CERTS", detail=error.message) from error
     except elastic_transport.TransportError as error:
         raise StoreUnavailable("Elasticsearch doesn't answer", detail=type(error).__name__) from error
+
+
+def unread(client: Elasticsearch) -> Elasticsearch:
+    """The same client of the same cluster, but answers to requests that accept `application/json` are bytes.
+
+    The two share their connections: closing one closes both.
+    """
+    transport = copy(client.transport)
+    # The client asks for JSON of a version that it knows, and gets that type as the answer's.
+    serializers = dict.fromkeys((_JSON, CompatibilityModeJsonSerializer.mimetype), _Unread())
+    transport.serializers = SerializerCollection({**client.transport.serializers.serializers, **serializers})
+    found = client.options()
+    found._transport = transport
+    return found
 
 
 def from_status(status: int, detail: str) -> SetupError | StoreUnavailable | StoreFailed:

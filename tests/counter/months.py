@@ -19,7 +19,7 @@ from metronome.counter.process import Processor
 from metronome.counter.source import Source
 from metronome.parts.build import Builder
 from metronome.store import indices
-from metronome.store.client import connect
+from metronome.store.client import connect, unread
 
 MAY = "2026-05"
 NOW = datetime(2026, 6, 2, 12, tzinfo=UTC)
@@ -35,7 +35,7 @@ class Repository:
         indices.install(gateway.elasticsearch, gateway.settings)
         self.customers = Customers(gateway.elasticsearch, gateway.settings)
         self.kept = Kept(gateway.elasticsearch, gateway.settings)
-        self.raw = connect(gateway.settings, read=False)
+        self.raw = unread(connect(gateway.settings))
         source = Source(gateway.settings, gateway.elasticsearch, Builder(gateway.settings, self.raw))
         self.processor = Processor(gateway.settings, self.kept, source, clock=lambda: gateway.now or NOW)
 

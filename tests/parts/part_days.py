@@ -16,7 +16,7 @@ from elasticsearch import Elasticsearch
 from metronome.parts.build import Builder
 from metronome.settings import Settings
 from metronome.store import indices
-from metronome.store.client import connect
+from metronome.store.client import connect, unread
 from metronome.store.names import day_index
 
 DAY = date(2026, 11, 3)
@@ -28,7 +28,7 @@ class Days:
     def __init__(self, settings: Settings, client: Elasticsearch) -> None:
         self.settings = settings
         self.client = client
-        self.raw = connect(settings, timeout_s=60, read=False)
+        self.raw = unread(connect(settings, timeout_s=60))
         self.builder = Builder(settings, self.raw)
         self.folder = self.builder.folder
         self.written: dict[str, str] = {}

@@ -18,7 +18,7 @@ from metronome.parts import expressions, where
 from metronome.parts.build import Builder
 from metronome.parts.read import NONE, Rows, Wanted, read
 from metronome.parts.where import Compare, Contains, Exists, Is, Not, StartsWith, Where
-from metronome.store.client import connect
+from metronome.store.client import connect, unread
 
 
 def plain(rows: Rows, wanted: Wanted) -> list[Any]:
@@ -217,7 +217,7 @@ def test_facts_of_shipped_documents_are_counted_from_parts_as_from_elasticsearch
             gateway.accepted(fact)
     gateway.drain()
     tock = gateway.tock("x", include="robots", from_=str(DAY), to=str(DAY))
-    raw = connect(gateway.settings, read=False)
+    raw = unread(connect(gateway.settings))
     builder = Builder(gateway.settings, raw)
     builder.update(DAY)
     raw.close()
@@ -242,7 +242,7 @@ def test_facts_of_shipped_documents_are_counted_from_parts_as_from_elasticsearch
 def test_stamped_documents_cost_no_look_into_them(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     gateway.accepted([{"id": "x", "@timestamp": f"{DAY}T00:00:01.000Z"}])
     gateway.drain()
-    raw = connect(gateway.settings, read=False)
+    raw = unread(connect(gateway.settings))
     builder = Builder(gateway.settings, raw)
     builder.update(DAY)
     raw.close()

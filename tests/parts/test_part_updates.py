@@ -265,10 +265,10 @@ import os, sys, pickle
 from datetime import date
 from metronome.parts.build import Builder
 from metronome.settings import Settings
-from metronome.store.client import connect
+from metronome.store.client import connect, unread
 settings = Settings.from_env()
 print("started", flush=True)
-part = Builder(settings, connect(settings, read=False)).update(date(2026, 11, 3))
+part = Builder(settings, unread(connect(settings))).update(date(2026, 11, 3))
 print(part.events)
 """
 

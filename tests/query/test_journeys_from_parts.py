@@ -128,7 +128,7 @@ def test_a_question_that_costs_too_much_is_refused_with_what_to_narrow(
 def test_who_waits_for_a_turn_too_long_is_told_to_come_again(filled: Gateway) -> None:
     from metronome.query.journeys.days import Days
 
-    days = Days(replace(filled.settings, query_parallel=1, query_seconds=1))
+    days = Days(replace(filled.settings, query_parallel=1, query_seconds=1), filled.elasticsearch)
     with days.turn(), pytest.raises(QuestionsWait) as refused, days.turn():
         pytest.fail("two at a time")
     assert (refused.value.status, refused.value.retry_after_s) == (503, 5)

@@ -17,6 +17,8 @@ from metronome.query.journeys.questions import Resolver, Unresolved
 from metronome.settings import Settings
 
 if TYPE_CHECKING:
+    from elasticsearch import Elasticsearch
+
     from metronome.parts.build import Builder
     from metronome.query.door import Archived
 
@@ -67,8 +69,9 @@ class Budget:
 class Days:
     """The parts. Nothing is opened before the first question; safe to use from many threads."""
 
-    def __init__(self, settings: Settings, resolver: Resolver | None = None) -> None:
+    def __init__(self, settings: Settings, client: Elasticsearch, resolver: Resolver | None = None) -> None:
         self.settings = settings
+        self._client = client
         self.resolver = resolver or Unresolved()
         self._lock = threading.Lock()
         self._builder: Builder | None = None
@@ -88,11 +91,11 @@ class Days:
 
     def builder(self) -> Builder:
         from metronome.parts.build import Builder
-        from metronome.store.client import connect
+        from metronome.store.client import unread
 
         with self._lock:
             if self._builder is None:
-                self._builder = Builder(self.settings, connect(self.settings, read=False))
+                self._builder = Builder(self.settings, unread(self._client))
             return self._builder
 
     def beside(self, archived: Archived | None) -> Days:
