@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.abuse import MB, Cost, Input, Measured, inputs, ordinary
+from bench.abuse import MB, Input, Measured, inputs, ordinary
 from metronome.errors import TooLarge
 from metronome.listen.batch import read_lines
 from metronome.settings import Settings
@@ -20,19 +20,25 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
     return Measured(Path(tmp_path_factory.mktemp("abuse")))
 
 
-@pytest.fixture(scope="module")
-def usual(measured: Measured) -> Cost:
-    return measured.cost(ordinary())
+#: Tries of which one must be cheap enough. What costs too much does so each time; a busy neighbour costs once.
+TRIES = 4
 
 
 @pytest.mark.parametrize("given", INPUTS, ids=lambda given: given.name)
-def test_no_input_costs_more_than_ordinary_batches_of_its_size(measured: Measured, usual: Cost, given: Input) -> None:
-    cost = measured.cost(given)
-    assert cost.status in (202, 400, 413, 422)
-    # The least is what one ordinary batch costs: under 5 ms on the machine of the printed table.
-    assert cost.ms <= 8 * given.batches * usual.ms if len(given.body) >= 1024 else cost.ms <= 1.5 * usual.ms
-    # The JSON reader reserves twelve times the body before it reads; it touches what the values need.
-    assert cost.memory <= 16 * len(given.body) + 16 * MB
+def test_no_input_costs_more_than_ordinary_batches_of_its_size(measured: Measured, given: Input) -> None:
+    tries = []
+    while len(tries) < TRIES:
+        # The ordinary batch is taken anew, so that both see the same machine.
+        usual, cost = measured.cost(ordinary()), measured.cost(given)
+        assert cost.status in (202, 400, 413, 422)
+        # The JSON reader reserves twelve times the body before it reads; it touches what the values need.
+        assert cost.memory <= 16 * len(given.body) + 16 * MB
+        # The least is what one ordinary batch costs: under 5 ms on the machine of the printed table.
+        limit = 8 * given.batches * usual.ms if len(given.body) >= 1024 else 1.5 * usual.ms
+        if cost.ms <= limit:
+            return
+        tries.append((cost.ms, limit))
+    pytest.fail(f"milliseconds and their limit: {tries}")
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,9 @@ KIND = "counter-customers"
 #: Age in seconds at which the copy is looked after, by who next asks for a customer.
 REFRESH_S = 1.5
 
+#: How long in seconds the first reading may take, since nobody's usage is told without it.
+FIRST_S = 10
+
 #: Ids stand in names of chunks and in URLs.
 _ID = re.compile(r"[A-Za-z0-9_./-]{1,64}")
 
@@ -188,9 +191,9 @@ class Directory:
         )
 
     def refresh(self) -> None:
-        """Look for changes now; an error of Elasticsearch is logged."""
+        """Look for changes now; an error of Elasticsearch is logged. The first reading may take longer."""
         try:
-            self._mirror.refresh()
+            self._mirror.refresh(timeout_s=2 if self._mirror.known else FIRST_S)
         except MetronomeError as error:
             if (unsaid := self._sparing.turn(str(error))) is not None:
                 log.warning("customers can't be read", extra={"problem": str(error), "unsaid": unsaid})

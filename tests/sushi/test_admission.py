@@ -376,6 +376,12 @@ def test_customers_that_could_not_be_read_yet_are_not_unknown(alone: Provider) -
     away = connect(replace(settings, elasticsearch_url="http://127.0.0.1:1"))
     alone.gateway.http = create_app(settings, Opened(alone.gateway.spool, away), clock=lambda: NOW).test_client()
     assert exception(alone.report())[:2] == (503, 1000)
+    usage = {"action_labels": ["view"], "item_guid": "a", "counter": {"ip": "192.0.2.1"}}
+    posted = {"data": {"type": "counted-usage", "attributes": usage}}
+    answer = alone.gateway.http.post("/_/metrics/events/counted_usage/", json=posted)
+    assert answer.status_code == 503
+    assert "doesn't know whose usage it is" in answer.text
+    assert int(answer.headers["Retry-After"]) > 0
     away.close()
 
 

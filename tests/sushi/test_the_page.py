@@ -28,6 +28,7 @@ def test_the_first_report_is_there_after_the_commands_of_the_page(server: Server
     lines = run.stdout.splitlines()
     report = json.loads(next(line for line in lines if line.startswith('{"Report_Header"')))
     jsonschema.validate(report, schema("TR"))
+    assert len(report["Report_Items"]) == 1, run.stdout
     (title,) = report["Report_Items"]
     (performance,) = title["Attribute_Performance"]
     assert (title["Title"], title["Item_ID"], performance["Data_Type"]) == (

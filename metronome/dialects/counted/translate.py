@@ -14,6 +14,7 @@ from metronome.counter.facts import WORLD
 from metronome.counter.identities import Hashes, Identities, Visitor
 from metronome.counter.keys import document_key
 from metronome.dialects.counted.answers import Invalid
+from metronome.errors import StoreUnavailable
 from metronome.event.facts import Derivation
 from metronome.event.fields import DOWNLOAD, VIEW, Event
 from metronome.intake.stamp import MAX_AHEAD
@@ -48,7 +49,7 @@ class Usage:
 
 
 def usage(given: dict[str, Any], came: Came, customers: Directory, identities: Identities, platform_iri: str) -> Usage:
-    """Raises Invalid for a customer that isn't known."""
+    """Raises Invalid for a customer that isn't known, and StoreUnavailable until the customers were read once."""
     counter = given.get("counter", {})
     page = given.get("pageview_info", {})
     labels = sorted(set(given["action_labels"]))
@@ -155,6 +156,9 @@ def _customers(counter: dict[str, Any], visitor: Visitor, customers: Directory) 
     """Whose usage it is beside The World's: named, or by the visitor's address; each with its consortia."""
     named: list[str] | None = counter.get("customer_id")
     if named is None:
+        if not customers.known:
+            # The address isn't kept, so whose usage it is couldn't be found out later.
+            raise StoreUnavailable("this gateway hasn't reached Elasticsearch yet; it doesn't know whose usage it is")
         named = customers.of_address(visitor.address)
     else:
         unknown = [one for one in named if customers.find(one) is None and not customers.is_new(one)]
