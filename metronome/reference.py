@@ -44,7 +44,7 @@ def routes() -> str:
 def description() -> dict[str, Any]:
     """The OpenAPI document, of an application that has nothing open."""
     app = create_app(Settings(), Opened(cast(Any, None), cast(Any, None)))
-    found: dict[str, Any] = app.extensions["openapi"]
+    found: dict[str, Any] = app.extensions["openapi"]()
     return found
 
 

@@ -199,8 +199,9 @@ def remove_indices(elasticsearch: Elasticsearch, settings: Settings) -> None:
     made = list(elasticsearch.indices.get(index=patterns, allow_no_indices=True, features=["settings"]))
     for start in range(0, len(made), 50):
         elasticsearch.indices.delete(index=made[start : start + 50])
-    for name in indices.templates(settings):
-        elasticsearch.options(ignore_status=404).indices.delete_index_template(name=name)
+    installed = set(indices.templates(settings)) - set(indices.outdated(elasticsearch, settings))
+    if installed:
+        elasticsearch.indices.delete_index_template(name=",".join(installed))
 
 
 @pytest.fixture

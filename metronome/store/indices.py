@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,7 +15,7 @@ from metronome.errors import SetupError
 from metronome.settings import Settings
 from metronome.store import documents, records
 from metronome.store.client import our_errors
-from metronome.store.names import day_shape, record_index, record_template_name, template_name
+from metronome.store.names import TEMPLATES, day_shape, record_index, record_template_name, template_name
 
 _LISTED = "index_templates.name,index_templates.index_template.index_patterns,index_templates.index_template.priority"
 
@@ -37,14 +38,19 @@ def install(client: Elasticsearch, settings: Settings) -> bool:
     Raises SetupError if another template of the same priority claims the same indices.
     """
     missing = outdated(client, settings)
-    for name in missing:
-        _put(client, name, templates(settings)[name])
+    if missing:
+        bodies = templates(settings)
+        # Elasticsearch makes one change of its state of those that come together, and each change costs it a write.
+        with ThreadPoolExecutor(len(missing)) as together:
+            list(together.map(lambda name: _put(client, name, bodies[name]), missing))
     return bool(missing)
 
 
 def outdated(client: Elasticsearch, settings: Settings) -> list[str]:
     """Names of the templates that are missing in Elasticsearch, or differ from those of these settings."""
-    return [name for name, body in templates(settings).items() if _installed(client, name) != body]
+    wanted = templates(settings)
+    installed = _installed(client)
+    return [name for name, body in wanted.items() if installed.get(name) != body]
 
 
 @dataclass(frozen=True)
@@ -95,19 +101,12 @@ def _put(client: Elasticsearch, name: str, body: dict[str, Any]) -> None:
         )
 
 
-def is_current(client: Elasticsearch, settings: Settings) -> bool:
-    """Whether the templates in Elasticsearch are those of these settings."""
-    return not outdated(client, settings)
-
-
-def _installed(client: Elasticsearch, name: str) -> dict[str, Any] | None:
+def _installed(client: Elasticsearch) -> dict[str, dict[str, Any]]:
+    """Every template whose name looks like one of ours, by its name; also those of other installations."""
     with our_errors():
-        response = client.options(ignore_status=404).indices.get_index_template(name=name)
-    found = response.body.get("index_templates") if response.meta.status == 200 else None
-    if not found:
-        return None
-    body: dict[str, Any] = found[0]["index_template"]
-    return {key: body.get(key) for key in ("index_patterns", "priority", "template", "_meta")}
+        found = client.indices.get_index_template(name=TEMPLATES).body["index_templates"]
+    keys = ("index_patterns", "priority", "template", "_meta")
+    return {one["name"]: {key: one["index_template"].get(key) for key in keys} for one in found}
 
 
 def _as_arguments(body: dict[str, Any]) -> dict[str, Any]:

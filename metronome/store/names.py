@@ -9,6 +9,9 @@ from metronome.settings import Settings
 #: What the names of all record indices begin with.
 _RECORDS = "metronome"
 
+#: Matches the names of all templates, also those of installations with another prefix.
+TEMPLATES = "metronome-*"
+
 
 def template_name(settings: Settings) -> str:
     """Name of the event template in Elasticsearch, and of its file in `mappings/`. Each prefix has its own."""

@@ -119,7 +119,7 @@ def blueprints() -> list[Blueprint]:
     @routes.get("/openapi.json")
     @needs("public")
     def document() -> Response:
-        response = json_answer(current_app.extensions["openapi"])
+        response = json_answer(current_app.extensions["openapi"]())
         response.headers["Access-Control-Allow-Origin"] = "*"
         return response
 
