@@ -104,7 +104,7 @@ def _put(client: Elasticsearch, name: str, body: dict[str, Any]) -> None:
 def _installed(client: Elasticsearch) -> dict[str, dict[str, Any]]:
     """Every template whose name looks like one of ours, by its name; also those of other installations."""
     with our_errors():
-        found = client.indices.get_index_template(name=TEMPLATES).body["index_templates"]
+        found = client.options(ignore_status=404).indices.get_index_template(name=TEMPLATES).body["index_templates"]
     keys = ("index_patterns", "priority", "template", "_meta")
     return {one["name"]: {key: one["index_template"].get(key) for key in keys} for one in found}
 
