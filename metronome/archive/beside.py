@@ -15,6 +15,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import orjson
 
 from metronome.archive import files
@@ -31,7 +32,7 @@ from metronome.parts.where import All, Between
 from metronome.periods import Period, read_time, to_ms
 from metronome.query.condition import Condition
 from metronome.query.journeys.wheres import as_where
-from metronome.query.kinds import NAMED
+from metronome.query.kinds import NAMED, TEXTS
 from metronome.query.question import Properties, Seen
 from metronome.store.documents import MAX_INDEXED
 
@@ -137,6 +138,31 @@ class Beside:
             last = max(last, high)
         return iter(reversed(groups) if newest_first else groups)
 
+    def late(self) -> list[str]:
+        """Indices of archived days, with what came after they were archived."""
+        return sorted(self.snapshot.late.values())
+
+    def values(self, where: Condition, period: Period, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Each event that meets `where`, those that came late too, as its values of these names.
+
+        A name that isn't of a field of text is read as a number; times are in ms. What has no value is None.
+        """
+        with _database() as database:
+            for day, manifest in self._manifests():
+                span = _span(manifest)
+                overlaps = span is None or _overlaps(span, period)
+                if not overlaps and day not in self.snapshot.late:
+                    continue
+                with self.snapshot.opened(day) as (paths, _):
+                    for path in paths if overlaps else ():
+                        yield from _values(database, path, where, period, names)
+                    for event in self.snapshot.late_events(day, paths):
+                        at = event["@timestamp"]
+                        at_ms = None if at is None else to_ms(at)
+                        inside = _overlaps((at_ms, at_ms), period) if at_ms is not None else period == Period()
+                        if inside and where.holds(event):
+                            yield {name: at_ms if name == "@timestamp" else event.get(name) for name in names}
+
     def seen(self, question: Seen) -> tuple[int, list[int]]:
         """How many events meet `where`, and the times of the first and last in milliseconds."""
         count, times = 0, list[int]()
@@ -216,13 +242,33 @@ def _asked(where: Condition, period: Period) -> All:
     return All((as_where(where), *([Between("@timestamp", **bounds)] if bounds else ())))
 
 
-def _seen(path: str, question: Seen) -> Any:
-    """How many events of a file meet `where`, first and last time."""
+@contextmanager
+def _database() -> Iterator[duckdb.DuckDBPyConnection]:
     with (
         tempfile.TemporaryDirectory(prefix="metronome-") as temporary,
         duck.connection(Path(temporary)) as database,
     ):
         add_functions(database)
+        yield database
+
+
+def _values(
+    database: duckdb.DuckDBPyConnection, path: str, where: Condition, period: Period, names: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    shape = shape_of(database, path)
+    parameters: list[Any] = []
+    condition = shape.condition(_asked(where, period), parameters)
+    found = [shape.value(name, "text" if NAMED.get(name) in TEXTS else "number") for name in names]
+    columns = ", ".join(f"{one.sql}[1]" if one.lists else one.sql for one in found)
+    cursor = database.execute(f"select {columns} from read_parquet({literal(path)}) where {condition}", parameters)
+    while rows := cursor.fetchmany(PAGE):
+        for row in rows:
+            yield dict(zip(names, row, strict=True))
+
+
+def _seen(path: str, question: Seen) -> Any:
+    """How many events of a file meet `where`, first and last time."""
+    with _database() as database:
         parameters: list[Any] = []
         condition = shape_of(database, path).condition(_asked(question.where, question.period), parameters)
         time = 'epoch_ms("@timestamp")'
@@ -233,11 +279,7 @@ def _seen(path: str, question: Seen) -> Any:
 def _properties(path: str, manifest: Manifest, question: Properties) -> dict[str, Field]:
     mapping = DayMapping(manifest.mapping.get("properties", {}))
     names = [name for name in mapping.properties if mapping.kind(name) != "none"]
-    with (
-        tempfile.TemporaryDirectory(prefix="metronome-") as temporary,
-        duck.connection(Path(temporary)) as database,
-    ):
-        add_functions(database)
+    with _database() as database:
         shape = shape_of(database, path)
         parameters: list[Any] = []
         condition = shape.condition(_asked(question.where, question.period), parameters)

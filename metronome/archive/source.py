@@ -131,7 +131,7 @@ class Snapshot:
         counted = day not in self.late and all(summary.answers(manifest, question) for question in questions)
         needed = [manifest.summary] if counted and manifest.summary else manifest.parts
         with self.opened(day, needed) as (paths, fetched):
-            late = self._late_events(day, paths)
+            late = self.late_events(day, paths)
             mapping = DayMapping(manifest.mapping.get("properties", {}))
             found = partials_of(questions, paths, mapping, common, late, summarised=counted)
             for key, partial in zip(keys, found, strict=True):
@@ -192,7 +192,7 @@ class Snapshot:
                 found.append(day)
         return found
 
-    def _late_events(self, day: date, paths: list[str]) -> Iterator[Event]:
+    def late_events(self, day: date, paths: list[str]) -> Iterator[Event]:
         """Events of the day's index that no archived part has, flat and with their facts."""
         if day not in self.late:
             return

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from metronome.periods import Every, Period
 from metronome.query.answer import Answer, Number, Row
 from metronome.query.body import MAX_BUCKETS, too_many_buckets
+from metronome.query.condition import Condition
 from metronome.query.index import Index
 from metronome.query.journeys.days import Days
 from metronome.query.partial import Partial, Tally, error_bound, figure
@@ -65,6 +66,14 @@ class Archived(Protocol):
 
     def knows(self, hit: Mapping[str, Any]) -> bool:
         """Whether an event in Elasticsearch is among these as well, because it was sent once more."""
+        ...
+
+    def late(self) -> list[str]:
+        """Indices of archived days, with what came after they were archived."""
+        ...
+
+    def values(self, where: Condition, period: Period, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Each event that meets `where`, those that came late too, as its values of these names; times in ms."""
         ...
 
     def seen(self, question: Seen) -> tuple[int, list[int]]:

@@ -16,9 +16,8 @@ from metronome.periods import Period
 from metronome.query.condition import All, Condition, Has, In, Is
 from metronome.query.door import Sources as AllSources
 from metronome.query.door import answers
-from metronome.query.search import Search
 from metronome.query.video.questions import STRETCH, Plays, PlaysRow, SourceRow, Sources, Watching
-from metronome.query.video.rows import bucketed, chunks, holding, query_of, rows
+from metronome.query.video.rows import Fields, Figures, Stats, Stretches, Sum, chunks
 from metronome.video.device import BROWSERS, DEVICES, PLATFORMS
 from metronome.video.events import PLAY
 from metronome.video.stretches import DIGITS, Parts, seconds_of
@@ -34,17 +33,17 @@ _CLASSES = {"browser": "stretch.browser", "platform": "stretch.platform", "devic
 
 @answers(Plays)
 def _plays(questions: Sequence[Plays], sources: AllSources, now: datetime) -> list[list[PlaysRow]]:
-    return [_answer_plays(sources.index.search, question) for question in questions]
+    return [_answer_plays(Stretches(sources), question) for question in questions]
 
 
 @answers(Sources)
 def _sources(questions: Sequence[Sources], sources: AllSources, now: datetime) -> list[list[SourceRow]]:
-    return [_answer_sources(sources.index.search, question) for question in questions]
+    return [_answer_sources(Stretches(sources), question) for question in questions]
 
 
 @answers(Watching)
 def _watching(questions: Sequence[Watching], sources: AllSources, now: datetime) -> list[int]:
-    return [count_playing(sources.index.search, question, now) for question in questions]
+    return [count_playing(Stretches(sources), question, now) for question in questions]
 
 
 @dataclass
@@ -82,22 +81,22 @@ class _Bucket:
     classes: tuple[Counter[str], ...] = field(default_factory=lambda: (Counter(), Counter(), Counter()))
 
 
-def _answer_plays(search: Search, question: Plays) -> list[PlaysRow]:
-    where = holding(search, All(STRETCH, question.where), question.period, question.wanted)
+def _answer_plays(stretches: Stretches, question: Plays) -> list[PlaysRow]:
+    where = stretches.holding(All(STRETCH, question.where), question.period, question.wanted)
     found: dict[tuple[int, str], _Watched] = defaultdict(_Watched)
-    aggs = {
-        "elapsed": {"sum": {"field": "stretch.elapsed"}},
-        "order": {"stats": {"field": "stretch.order"}},
-        "fresh": {"sum": {"field": "stretch.fresh"}},
+    figures: Figures = {
+        "elapsed": Sum("stretch.elapsed"),
+        "order": Stats("stretch.order"),
+        "fresh": Sum("stretch.fresh"),
     }
-    fields = {"bucket": bucketed(question.width), "session": "stretch.session", **_CLASSES}
-    for row in rows(search, query_of(where, question.period), fields, aggs):
+    fields: Fields = {"bucket": question.width, "session": "stretch.session", **_CLASSES}
+    for row in stretches.rows(where, question.period, fields, figures):
         one = found[question.width.bucket(row["bucket"]), row["session"]]
         one.add(row)
         one.classes = (row["browser"], row["platform"], row["device"])
     kept = {key: one for key, one in found.items() if one.watch_s >= question.minimum_s}
     apart = [session for (_, session), one in kept.items() if not one.whole]
-    seconds = _distinct_seconds(search, where, question, apart)
+    seconds = _distinct_seconds(stretches, where, question, apart)
     buckets: dict[int, _Bucket] = defaultdict(_Bucket)
     for (start, session), one in kept.items():
         bucket = buckets[start]
@@ -119,35 +118,35 @@ def _plays_row(start: int, bucket: _Bucket) -> PlaysRow:
 
 
 def _distinct_seconds(
-    search: Search, where: Condition, question: Plays, sessions: Iterable[str]
+    stretches: Stretches, where: Condition, question: Plays, sessions: Iterable[str]
 ) -> dict[tuple[int, str], int]:
     """Distinct whole seconds by bucket and session, from each stretch of these sessions.
 
     It is needed for sessions of which the bucket has a part, or of which a stretch was closed after a crash.
     """
     seen: dict[tuple[int, str], Parts] = defaultdict(Parts)
-    fields = {
-        "bucket": bucketed(question.width), "session": "stretch.session", "from": "stretch.from", "to": "stretch.to",
-    }  # fmt: skip
+    fields: Fields = {
+        "bucket": question.width,
+        "session": "stretch.session",
+        "from": "stretch.from",
+        "to": "stretch.to",
+    }
     for some in chunks(sorted(set(sessions)), _AT_ONCE):
-        query = query_of(All(where, In("stretch.session", tuple(some))), question.period)
-        for row in rows(search, query, fields):
+        of_some = All(where, In("stretch.session", tuple(some)))
+        for row in stretches.rows(of_some, question.period, fields):
             first, last = seconds_of(row["from"], row["to"])
             if first < last:
                 seen[question.width.bucket(row["bucket"]), row["session"]].add(first, last)
     return defaultdict(int, {key: int(math.fsum(high - low for low, high in parts)) for key, parts in seen.items()})
 
 
-def _answer_sources(search: Search, question: Sources) -> list[SourceRow]:
-    where = holding(search, All(STRETCH, question.where), question.period, question.wanted)
-    fields = {
-        "bucket": bucketed(question.width), "address": "stretch.address", "host": "stretch.host",
-        "session": "stretch.session",
+def _answer_sources(stretches: Stretches, question: Sources) -> list[SourceRow]:
+    where = stretches.holding(All(STRETCH, question.where), question.period, question.wanted)
+    fields: Fields = {
+        "bucket": question.width, "address": "stretch.address", "host": "stretch.host", "session": "stretch.session",
     }  # fmt: skip
     elapsed: dict[tuple[int, str, str, str], float] = defaultdict(float)
-    for row in rows(
-        search, query_of(where, question.period), fields, {"elapsed": {"sum": {"field": "stretch.elapsed"}}}
-    ):
+    for row in stretches.rows(where, question.period, fields, {"elapsed": Sum("stretch.elapsed")}):
         key = (question.width.bucket(row["bucket"]), row["address"], row["host"], row["session"])
         elapsed[key] += row["elapsed"]["value"]
     kept: dict[tuple[int, str, str], list[float]] = defaultdict(list)
@@ -157,20 +156,17 @@ def _answer_sources(search: Search, question: Sources) -> list[SourceRow]:
     return [SourceRow(*key, len(found), round(math.fsum(found), DIGITS)) for key, found in sorted(kept.items())]
 
 
-def count_playing(search: Search, question: Watching, now: datetime) -> int:
+def count_playing(stretches: Stretches, question: Watching, now: datetime) -> int:
     """Sessions with more plays than ends. A play has the time of its stretch's `video.watch`, and its id."""
     period = Period(now - _LONGEST_PLAY)
-    plays = holding(search, All(Is("event", PLAY), question.where), period, question.wanted)
-    opened = set[str]()
-    # What ends a stretch may say nothing of the video: a pause before its play has only the session.
-    aggs = {"plays": {"filter": {"term": {"event": PLAY}}}}
+    plays = stretches.holding(All(Is("event", PLAY), question.where), period, question.wanted)
     sessions = {
-        row["session"]
-        for row in rows(search, query_of(All(plays, Has("stretch.id")), period), {"session": "stretch.session"})
+        row["session"] for row in stretches.rows(All(plays, Has("stretch.id")), period, {"session": "stretch.session"})
     }
+    open_stretches: Counter[str] = Counter()
     for some in chunks(sorted(sessions), _AT_ONCE):
-        query = query_of(All(Has("stretch.id"), In("stretch.session", tuple(some))), period)
-        for row in rows(search, query, {"session": "stretch.session"}, aggs):
-            if 2 * row["plays"]["doc_count"] > row["count"]:
-                opened.add(row["session"])
-    return len(opened)
+        # What ends a stretch may say nothing of the video: a pause before its play has only the session.
+        of_some = All(Has("stretch.id"), In("stretch.session", tuple(some)))
+        for row in stretches.rows(of_some, period, {"session": "stretch.session", "event": "event"}):
+            open_stretches[row["session"]] += row["count"] if row["event"] == PLAY else -row["count"]
+    return sum(1 for count in open_stretches.values() if count > 0)

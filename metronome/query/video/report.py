@@ -15,10 +15,9 @@ from datetime import datetime
 from metronome.periods import Period
 from metronome.query.condition import All, Condition, In
 from metronome.query.door import Sources, answers
-from metronome.query.search import Search
 from metronome.query.video.plays import count_playing
 from metronome.query.video.questions import STRETCH, CurveRow, Report, Summary, Watching
-from metronome.query.video.rows import holding, query_of, rows
+from metronome.query.video.rows import Stretches
 from metronome.video.events import PLAY_REQUEST, REBUFFERED, STARTED
 from metronome.video.stretches import DIGITS, THRESHOLDS, Parts
 
@@ -31,7 +30,7 @@ PEER_LENGTH = 0.25
 
 @answers(Report)
 def _reports(questions: Sequence[Report], sources: Sources, now: datetime) -> list[Summary]:
-    return [_summary(sources.index.search, question, now) for question in questions]
+    return [_summary(Stretches(sources), question, now) for question in questions]
 
 
 @dataclass
@@ -70,9 +69,9 @@ class _Read:
                 ]
 
 
-def _summary(search: Search, question: Report, now: datetime) -> Summary:
-    where = holding(search, All(STRETCH, question.where), question.period, question.wanted)
-    read = _read(search, where, question.period)
+def _summary(stretches: Stretches, question: Report, now: datetime) -> Summary:
+    where = stretches.holding(All(STRETCH, question.where), question.period, question.wanted)
+    read = _read(stretches, where, question.period)
     played = [session for session in read.sessions.values() if session.watch_s >= question.minimum_s]
     duration = max(read.durations.values(), default=0.0)
     watch = round(math.fsum(session.watch_s for session in played), DIGITS)
@@ -92,21 +91,21 @@ def _summary(search: Search, question: Report, now: datetime) -> Summary:
         average_view_share=_ratio(seen, lengths),
         duration_s=duration or None,
         completion={f"{q:g}": _completion(known, q) for q in THRESHOLDS},
-        curve=_curve(search, question, read, played, duration),
+        curve=_curve(stretches, question, read, played, duration),
         peak=peak,
         peak_at=peak_at,
-        now=count_playing(search, Watching(question.where, question.wanted), now),
+        now=count_playing(stretches, Watching(question.where, question.wanted), now),
     )
-    return _with_quality(search, question, found)
+    return _with_quality(stretches, question, found)
 
 
-def _read(search: Search, where: Condition, period: Period) -> _Read:
+def _read(stretches: Stretches, where: Condition, period: Period) -> _Read:
     read = _Read()
     fields = {
         "session": "session_id", "video": "stretch.video", "from": "stretch.from", "to": "stretch.to",
         "start": "@timestamp", "elapsed": "stretch.elapsed", "duration": "stretch.duration",
     }  # fmt: skip
-    for row in rows(search, query_of(where, period), fields):
+    for row in stretches.rows(where, period, fields):
         start, end = max(0.0, row["from"]), row["to"]
         session = read.sessions[str(row["session"]), row["video"]]
         if row["duration"]:
@@ -165,7 +164,7 @@ def _overlaps(start: float, end: float, edges: Sequence[tuple[float, float]]) ->
 
 
 def _curve(
-    search: Search, question: Report, read: _Read, played: Sequence[Session], duration: float
+    stretches: Stretches, question: Report, read: _Read, played: Sequence[Session], duration: float
 ) -> tuple[CurveRow, ...]:
     if not duration:
         return ()
@@ -175,7 +174,7 @@ def _curve(
         for number in {number for start, end in session.seen for number, _ in _overlaps(start, end, edges)}:
             viewers[number] += 1
     often = watches(played, edges)
-    peers = _peers(search, question, set(read.durations), duration)
+    peers = _peers(stretches, question, set(read.durations), duration)
     rows_: list[CurveRow] = []
     for number, (low, high) in enumerate(edges):
         ratio = _ratio(often[number], len(played))
@@ -203,10 +202,10 @@ def relative(ratio: float | None, peers: Sequence[float]) -> float | None:
     return round((below + equal / 2) / len(peers), DIGITS)
 
 
-def _peers(search: Search, question: Report, own: set[str], duration: float) -> list[list[float]]:
+def _peers(stretches: Stretches, question: Report, own: set[str], duration: float) -> list[list[float]]:
     """The watch ratios of other videos of about this length, as whoever asks may see them."""
     others = replace(question, where=_app_of(question.where))
-    read = _read(search, All(STRETCH, others.where), question.period)
+    read = _read(stretches, All(STRETCH, others.where), question.period)
     played: dict[str, list[Session]] = defaultdict(list)
     for (_, video), session in read.sessions.items():
         near = abs(session.duration - duration) <= PEER_LENGTH * duration
@@ -226,10 +225,9 @@ def _app_of(where: Condition) -> Condition:
     return where if isinstance(where, In) and where.field == "app" else All()
 
 
-def _with_quality(search: Search, question: Report, found: Summary) -> Summary:
+def _with_quality(stretches: Stretches, question: Report, found: Summary) -> Summary:
     """Add what players say of starting and stalling: our own does."""
-    where = holding(
-        search,
+    where = stretches.holding(
         All(In("event", (PLAY_REQUEST, REBUFFERED, STARTED)), question.where),
         question.period,
         question.wanted,
@@ -238,7 +236,7 @@ def _with_quality(search: Search, question: Report, found: Summary) -> Summary:
     startups: list[float] = []
     rebuffer = 0.0
     fields = {"session": "session_id", "event": "event", "seconds": "props.seconds"}
-    for row in rows(search, query_of(where, question.period), fields):
+    for row in stretches.rows(where, question.period, fields):
         seconds = row["seconds"] if isinstance(row["seconds"], int | float) else None
         if row["event"] == PLAY_REQUEST:
             requested.add(row["session"])
