@@ -1,4 +1,4 @@
-"""`python -m bench [NAME …]`: intake, ingest, single, tock, streams, video, parts, archive, journeys, counter.
+"""`python -m bench [NAME …]`: intake, ingest, single, tock, streams, video, plays, parts, archive, journeys, counter.
 
 All of these by default; `abuse` if it is named. A table on standard output, JSON in bench/results/.
 """
@@ -12,11 +12,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import abuse, archive, host, ingest, intake, journeys, parts, single, streams, sushi, tock, video
+from bench import abuse, archive, host, ingest, intake, journeys, parts, plays, single, streams, sushi, tock, video
 from metronome import __version__, process
 
 #: What is measured where nothing is named.
-_ALL = ["intake", "ingest", "single", "tock", "streams", "video", "parts", "archive", "journeys", "counter"]
+_ALL = ["intake", "ingest", "single", "tock", "streams", "video", "plays", "parts", "archive", "journeys", "counter"]
 
 
 def main() -> None:
@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("--archive-events", type=int, default=300_000, help="events of the days that are archived")
     parser.add_argument("--archive-days", type=int, default=90, help="days that are archived")
     parser.add_argument("--titles", type=int, default=100_000, help="titles of the COUNTER report")
+    parser.add_argument("--stretches", type=int, default=1_000_000, help="stretches of videos of plays")
     parser.add_argument("--heap", default="2g", help="heap of Elasticsearch")
     wanted = parser.parse_args()
     which = wanted.which or _ALL
@@ -54,11 +55,13 @@ def main() -> None:
             report["streams"] = streams.bench(Path(folder), runs=wanted.runs, beside=wanted.beside)
         if "video" in which:
             report["video"] = video.bench(Path(folder), runs=min(wanted.runs, 3))
-        if {"ingest", "single", "tock", "parts", "archive", "counter"} & set(which):
+        if {"ingest", "single", "tock", "plays", "parts", "archive", "counter"} & set(which):
             _with_elasticsearch(report, which, wanted, Path(folder))
     results = Path(__file__).parent / "results"
     results.mkdir(exist_ok=True)
     path = results / "latest.json"
+    if path.exists():  # what wasn't named keeps its figures
+        report = {**json.loads(path.read_text()), **report}
     path.write_text(json.dumps(report, indent=2) + "\n")
     print(table(report))
     print(f"\nAs JSON: {path.relative_to(Path.cwd())}")
@@ -72,6 +75,8 @@ def _with_elasticsearch(report: dict[str, Any], which: list[str], wanted: argpar
             report["single"] = single.bench(running, posts=8000, runs=wanted.runs)
         if "tock" in which:
             report["tock"] = tock.bench(running, events=wanted.tock_events, questions=1000)
+        if "plays" in which:
+            report["plays"] = plays.bench(running, stretches=wanted.stretches, runs=min(wanted.runs, 3))
         if "parts" in which:
             report["parts"] = parts.bench(running, events=wanted.parts_events, runs=min(wanted.runs, 3))
         if "counter" in which:
@@ -123,7 +128,11 @@ def table(report: dict[str, Any]) -> str:
             ("messages of players on disk, a second of a core", f"{found['durable_messages_per_core_s']:,}", "", ""),
             ("memory of an idle player", f"{found['idle_socket_bytes']:,} bytes", "", ""),
             (f"single posts, beside {idle}", p99, f"without them: {found['tick_p99_ms']} ms", str(found["p99_ratio"])),
+            *_of_full(found),
         ]
+    if found := report.get("plays"):
+        asked = f"plays by day over {found['stretches']:,} stretches"
+        rows.append((asked, f"{found['plays_s']} s", f"the aggregation: {found['raw_s']} s", str(found["ratio"])))
     if found := report.get("parts"):
         rows += [
             (
@@ -153,6 +162,13 @@ def table(report: dict[str, Any]) -> str:
     return "\n".join(
         "| " + " | ".join(row) + " |" + ("\n| --- | --- | --- | --- |" if row is rows[0] else "") for row in rows
     )
+
+
+def _of_full(found: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+    full, players = found["full"], f"{found['idle']:,} idle and {found['full']['active']} playing players"
+    alone = f"without them: {full['alone_per_s']:,}"
+    here = f"{full['beside_per_s']:,}, and {full['messages_per_s']:,} messages/s of players"
+    return [(f"events/s taken, beside {players}", here, alone, str(full["ratio"]))]
 
 
 def _of_archive(found: dict[str, Any]) -> list[tuple[str, str, str, str]]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import selectors
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -28,6 +30,14 @@ from metronome.video import sample
 
 PATH = f"/socket/websocket?source_url=http%3A%2F%2Fa.test%2F&key={quote(sample.KEY, safe='')}&vsn=2.0.0"
 ACTIVE = 400
+
+#: Players beside a full load, and the rounds that each joins for.
+PLAYING = 500
+ROUNDS = 5
+
+#: Events of a body of ticks.
+BATCH = 500
+
 JOIN = {"identifier": "film", "metadata": {"n": 1}, "source_url": "http://a.test/page", "key": sample.KEY}
 
 
@@ -49,6 +59,7 @@ def bench(folder: Path, *, runs: int, idle: int = 5000) -> dict[str, Any]:
                     socket_bytes = (_resident_bytes(pid) - before) / idle
                 beside.append(load.run(running.bind, requests, 4).percentile_ms(0.99))
         messages = [_messages(running, pid, 30) for _ in range(runs)]
+        full = _full(running, pid, idle, ticks)
     return {
         "idle": idle,
         "idle_socket_bytes": round(socket_bytes),
@@ -56,6 +67,39 @@ def bench(folder: Path, *, runs: int, idle: int = 5000) -> dict[str, Any]:
         "tick_p99_ms": round(median(alone), 2),
         "tick_p99_beside_ms": round(median(beside), 2),
         "p99_ratio": round(median(b / a for a, b in zip(alone, beside, strict=True)), 3),
+        "full": full,
+    }
+
+
+def _full(running: Gateway, pid: int, idle: int, ticks: list[bytes]) -> dict[str, float]:
+    """Events a second that are taken in batches: alone, and beside idle and playing players. All cores are busy."""
+    bodies = [b"\n".join(ticks[start : start + BATCH]) for start in range(0, len(ticks), BATCH)] * 40
+    requests = [load.request(running.bind, "/tick", body, "application/x-ndjson") for body in bodies]
+    alone = load.run(running.bind, requests, 4)
+    with _joined(running, idle):
+        done, messages = threading.Event(), 0
+
+        def play() -> None:
+            nonlocal messages
+            while not done.is_set():
+                _messages(running, pid, ROUNDS, PLAYING)
+                messages += 3 * ROUNDS * PLAYING
+
+        players = threading.Thread(target=play)
+        started = time.perf_counter()
+        players.start()
+        beside = load.run(running.bind, requests, 4)
+        done.set()
+        players.join()
+        elapsed = time.perf_counter() - started
+    assert set(alone.statuses) == set(beside.statuses) == {202}
+    rates = [len(bodies) * BATCH / one.elapsed_s for one in (alone, beside)]
+    return {
+        "active": PLAYING,
+        "alone_per_s": round(rates[0]),
+        "beside_per_s": round(rates[1]),
+        "ratio": round(rates[1] / rates[0], 2),
+        "messages_per_s": round(messages / elapsed),
     }
 
 
@@ -96,9 +140,9 @@ def _joined(running: Gateway, count: int) -> Iterator[list[socket.socket]]:
         yield sockets
 
 
-def _messages(running: Gateway, pid: int, rounds: int) -> float:
+def _messages(running: Gateway, pid: int, rounds: int, active: int = ACTIVE) -> float:
     """Messages a second of the players' process's time."""
-    with _joined(running, ACTIVE) as sockets, selectors.DefaultSelector() as selector:
+    with _joined(running, active) as sockets, selectors.DefaultSelector() as selector:
         said = {}
         for number, client in enumerate(sockets):
             topic = f"session:{number:021d}"
