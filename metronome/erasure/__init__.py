@@ -5,6 +5,7 @@
     suppress.py    who isn't taken any more: keyed hashes, in Elasticsearch and in a file for the processes of a host
     indices.py     Elasticsearch
     archived.py    the archive: affected days are rewritten one by one, and the old objects go in all their versions
+    saved.py       saved segments, metrics and dashboards
     local.py       this machine: spool, quarantine, day parts, copies of archived parts
     receipt.py     what was found where, signed
     job.py         all of it, in order; may be killed and run again

@@ -5,9 +5,10 @@
     3. spool          spools and quarantine of this host
     4. Elasticsearch  all indices, those of days to come included
     5. archive        each affected day is rewritten; old objects go in all their versions
-    6. parts          day parts, copies of archived parts, notes
-    7. verify         everything is looked through once more, and nothing may be found
-    8. receipt        what was found where, signed
+    6. saved          segments, metrics and dashboards that name an id
+    7. parts          day parts, copies of archived parts, notes
+    8. verify         everything is looked through once more, and nothing may be found
+    9. receipt        what was found where, signed
 
 The archive's lease is held all the time, so that no day moves between two places that are looked at one after another.
 """
@@ -28,6 +29,7 @@ from metronome.archive.work import Work
 from metronome.erasure import local, receipt, suppress
 from metronome.erasure.archived import Archived
 from metronome.erasure.indices import Indices
+from metronome.erasure.saved import SavedThings
 from metronome.erasure.target import Asked, Events, Target, Whose
 from metronome.errors import BadQuestion, StoreFailed
 from metronome.people import People
@@ -59,6 +61,7 @@ class Found:
     quarantine: Scrubbed = field(default_factory=Scrubbed)
     elasticsearch: dict[str, Scrubbed] = field(default_factory=dict)
     archive: list[dict[str, Any]] = field(default_factory=list)
+    saved: dict[str, Scrubbed] = field(default_factory=dict)
     parts: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
@@ -133,6 +136,7 @@ class Job:
                 "spool, quarantine": "every event read again",
                 "elasticsearch": "every index searched again, days to come included",
                 "archive": "every archived day read again; objects that were rewritten were read back from the archive",
+                "saved": "every segment, metric and dashboard read again, in all versions",
                 "parts": "every day part read again",
                 "left": 0,
             },
@@ -167,6 +171,8 @@ class Job:
             found.archive.append(done.as_dict())
             touched.add(done.day)
             self._said(f"{done.day} was rewritten in the archive")
+        self._said("saved things")
+        found.saved = SavedThings(self._work).erase(target)
         self._said("day parts")
         found.parts = [str(day) for day in local.drop_parts(self._work, target, touched)]
         local.forget_notes(self._settings.home)
@@ -181,4 +187,5 @@ class Job:
         counted["elasticsearch"] = {name: asdict(found) for name, found in Indices(self._work).left(target).items()}
         days = Archived(self._work, lease).left(target)
         counted["archive"] = {str(day): asdict(found) for day, found in days.items()}
+        counted["saved"] = SavedThings(self._work).left(target)
         return dict(counted)

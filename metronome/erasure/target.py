@@ -48,7 +48,7 @@ class Whose:
     moves: Moves[str] = field(default_factory=dict)
 
     @cached_property
-    def _own(self) -> frozenset[str]:
+    def own(self) -> frozenset[str]:
         """Ids that nobody else has: not those of sessions that were moved."""
         return self.ids - self.moves.keys()
 
@@ -72,7 +72,7 @@ class Whose:
             return None
         if mine and event.get("event") == SET:
             source = without_names(source, _OF_A_PERSON)
-        return with_ids_replaced(source, self._own, json.dumps(self.pseudonym or None).encode())
+        return with_ids_replaced(source, self.own, json.dumps(self.pseudonym or None).encode())
 
     def _owner(self, event: Event, source: bytes) -> str | None:
         subject = subject_of(event, source)

@@ -34,6 +34,8 @@ from metronome.erasure.keeper import Keeper
 from metronome.erasure.rewrite import with_ids_replaced, without_names
 from metronome.erasure.target import Asked
 from metronome.errors import BadPayload, BadQuestion
+from metronome.saved import Saved
+from metronome.segments import Segments
 from metronome.spool.quarantine import Quarantine, Rejection
 from metronome.spool.suppressed import Suppressed
 
@@ -148,6 +150,11 @@ def fill(found: Installation, rng: random.Random, archived: int = 3) -> None:
     quarantine.add_unaccepted([(f'{{"distinct_id": "{GONE[2]}", '.encode(), "isn't JSON")])
     quarantine.add_unaccepted([(b'{"distinct_id": "p1-stays", ', "isn't JSON")])
     quarantine.close()
+    # Saved rules name the person, in an earlier version too, and somebody else.
+    for number, version in enumerate(((GONE[0], OTHERS[2]), (GONE[1],))):
+        rule = {"where": [{"field": "distinct_id", "op": "in", "value": list(version)}]}
+        Segments(found.client, found.settings).put("vips", GONE[2], rule, START)
+        Saved(found.client, found.settings).put("dashboards", "d", "", {"n": number, "panels": [rule]})
     # What waits in the spool: of the person, and of somebody else.
     gateway.accepted([{"id": "a", "distinct_id": name, "insert_id": f"w{name[:5]}"} for name in (GONE[1], OTHERS[2])])
 
@@ -169,6 +176,12 @@ def test_no_byte_of_a_persons_ids_is_left_and_other_numbers_stay(
     assert problems_of(found.work, given) == []
     assert given["found"]["spool"] == {"deleted": 1, "rewritten": 0}
     assert given["found"]["quarantine"] == {"deleted": 2, "rewritten": 0}
+    assert given["found"]["saved"] == {
+        kind: {"deleted": 0, "rewritten": n} for kind, n in {"segments": 2, "saved": 1, "versions": 1}.items()
+    }
+    assert Segments(found.client, found.settings).get("vips", 1).rule == {
+        "where": [{"field": "distinct_id", "op": "in", "value": ["erased", OTHERS[2]]}]
+    }
     for day in found.work.catalogue.days():
         assert found.work.care.verify(day, deep=True) == found.work.care.verify(day)
         assert found.work.care.verify(day).problems == ()
