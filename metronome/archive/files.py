@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -131,6 +132,15 @@ def put_checked(
     return part
 
 
+def days_below(root: Path) -> list[date]:
+    """The days that have a folder of their name, ascending."""
+    found = []
+    for path in root.glob("*-*-*/"):
+        with suppress(ValueError):
+            found.append(date.fromisoformat(path.name))
+    return sorted(found)
+
+
 class Cache:
     """Copies of archived parts below METRONOME_HOME/archive; the least recently read go first."""
 
@@ -164,6 +174,10 @@ class Cache:
                     break
             paths.append(path)
         return paths
+
+    def days(self) -> list[date]:
+        """The days that have a folder here, with copies in it or not."""
+        return days_below(self.root)
 
     def has(self, day: date, part: PartObject) -> bool:
         """Whether the part can be read without the archive."""

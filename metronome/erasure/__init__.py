@@ -2,6 +2,7 @@
 
     target.py      what is to go, and what becomes of a document: it stays, goes, or is rewritten
     rewrite.py     documents rewritten so that every other byte stays as it was
+    underway.py    whom an erasure is about, until it has ended
     suppress.py    who isn't taken any more: keyed hashes, in Elasticsearch and in a file for the processes of a host
     indices.py     Elasticsearch
     archived.py    the archive: affected days are rewritten one by one, and the old objects go in all their versions

@@ -55,7 +55,8 @@ class Archived:
 
     def erase(self, target: Target, about: dict[str, Any]) -> Iterator[Rewritten]:
         """Change every day that has something to change; `about` goes into its manifest."""
-        for day in self._catalogue.all_days():
+        days = self._catalogue.all_days()
+        for day in days:
             kept = self._catalogue.get(day)
             done = Rewritten(day)
             if kept is not None:
@@ -64,8 +65,11 @@ class Archived:
             named = [one.key for one in kept.manifest.objects] if kept else []
             manifest = [f"{self._catalogue.folder(day)}manifest.json"] if kept else []
             self._work.catalogue.objects.purge(self._catalogue.folder(day), {*named, *manifest})
+            self._cache.forget(day, kept.manifest.objects if kept else ())
             if done.gone:
                 yield done
+        for day in set(self._cache.days()) - set(days):
+            self._cache.forget(day)
 
     def left(self, target: Target) -> dict[date, Scrubbed]:
         """What there is to change, by day."""
@@ -92,7 +96,6 @@ class Archived:
             self._lease.renew()
             kept = self._rewritten(kept, paths, target, about, temporary)
         done.key = kept.manifest.parts[0].key
-        self._cache.forget(day, kept.manifest.objects)
         return kept
 
     def _rewritten(self, kept: Kept, paths: list[Path], target: Target, about: dict[str, Any], temporary: Path) -> Kept:

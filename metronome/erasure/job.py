@@ -1,6 +1,6 @@
 """One erasure from its beginning to its receipt. It may be killed at any moment; run again, it does what is left.
 
-    1. whom           a person's ids, by all links there are
+    1. whom           a person's ids, by all links there are, and those of an erasure that was killed
     2. suppress       none of them is taken any more; what the drain had under way is waited for
     3. spool          spools and quarantine of this host
     4. Elasticsearch  all indices, those of days to come included
@@ -26,7 +26,7 @@ from typing import Any
 
 from metronome.archive.state import Lease
 from metronome.archive.work import Work
-from metronome.erasure import local, receipt, suppress
+from metronome.erasure import local, receipt, suppress, underway
 from metronome.erasure.archived import Archived
 from metronome.erasure.indices import Indices
 from metronome.erasure.saved import SavedThings
@@ -115,12 +115,16 @@ class Job:
             target = self._target(asked, job)
             if dry_run:
                 return {"dry_run": True, "found": self._left(target, lease)}
+            if isinstance(target, Whose):
+                underway.begin(self._records, job, target)
             hashes = self._suppressed(asked, target, job)
             found = self._erased(target, lease, {"job": job, "mode": asked.mode})
             self._said("verifying")
             left = self._left(target, lease)
             if any(left.values()):
                 raise StoreFailed("some of it was found again after it was erased; run again", detail=json.dumps(left))
+            if isinstance(target, Whose):
+                underway.end(self._records, target)
         keyed = replace(suppress.listed(self._records), key=suppress.key_of(self._records))
         content = {
             "receipt": FORMAT,
@@ -147,8 +151,10 @@ class Job:
         if not asked.ids:
             where = None if asked.where is None else self._to_condition(asked.where)
             return Events(asked.period, where, asked.name)
+        ids = {*asked.ids, *underway.ids_of(self._records, asked.ids)}
+        whose = person_of(self._work, sorted(ids), f"anonymous-{job}" if asked.mode == "anonymise" else "")
         # Run again after it was killed, an erasure has the same pseudonym.
-        return person_of(self._work, asked.ids, f"anonymous-{job}" if asked.mode == "anonymise" else "")
+        return underway.with_earlier(self._records, whose)
 
     def _suppressed(self, asked: Asked, target: Target, job: str) -> list[str]:
         if not isinstance(target, Whose):

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
 
 from metronome.archive.care import remove_left
+from metronome.archive.files import days_below
 from metronome.archive.work import Work
 from metronome.erasure.archived import count
 from metronome.erasure.target import Target
 from metronome.errors import StoreUnavailable
 from metronome.files import Lock
-from metronome.parts.folder import Folder
 from metronome.spool import scrub
 from metronome.spool.scrub import Decide, Scrubbed
 from metronome.spool.status import drain_status
@@ -72,7 +71,7 @@ def drop_parts(work: Work, target: Target, touched: Iterable[date]) -> list[date
     """
     folder, wanted = work.builder.folder, set(touched)
     dropped = []
-    for day in _days(folder):
+    for day in days_below(folder.root):
         with folder.lock(day, timeout_s=600):
             building = folder.building(day)
             is_affected = day in wanted
@@ -85,12 +84,3 @@ def drop_parts(work: Work, target: Target, touched: Iterable[date]) -> list[date
                 dropped.append(day)
     remove_left(work.settings)
     return dropped
-
-
-def _days(folder: Folder) -> list[date]:
-    """Every day that has a folder, with a part in it or not."""
-    found = []
-    for path in folder.root.glob("*-*-*/"):
-        with contextlib.suppress(ValueError):
-            found.append(date.fromisoformat(path.name))
-    return sorted(found)

@@ -1,6 +1,9 @@
-"""`archive run` of one day in a process that ends by kill -9 before its N-th request to Elasticsearch or the archive.
+"""`archive run` of a day, or an erasure, in a process that ends by kill -9 before its N-th step.
 
-python killed.py N DAY      prints how many requests there were, where N is more than there are
+A step is a request to Elasticsearch or the archive, or one of the names that are changed on this host's disk.
+
+python killed.py N archive DAY      prints how many steps there were, where N is more than there are
+python killed.py N erase ID
 """
 
 from __future__ import annotations
@@ -17,13 +20,17 @@ from elastic_transport import Transport
 from metronome.archive import state
 from metronome.archive.manifest import Catalogue
 from metronome.archive.work import opened
+from metronome.erasure import local
+from metronome.erasure.job import Job
+from metronome.erasure.target import Asked
+from metronome.query import All
 from metronome.settings import Settings
 
 METHODS = ("put", "replace", "get", "read", "list", "delete")
 
 
 def main() -> None:
-    last, day = int(sys.argv[1]), date.fromisoformat(sys.argv[2])
+    last, what, subject = int(sys.argv[1]), sys.argv[2], sys.argv[3]
     counted = 0
     # The test doesn't wait for a dead holder's lease as long as a user would.
     state.TERM_S = 1.0
@@ -44,9 +51,14 @@ def main() -> None:
             setattr(objects, name, counting(getattr(objects, name)))
         Transport.perform_request = counting(Transport.perform_request)  # type: ignore[method-assign]
         assert isinstance(work.catalogue, Catalogue)
-        lease = work.lease()
-        with lease.held():
-            work.archiver(lease).archive(day)
+        if what == "erase":
+            for module, name in ((local, "scrub_spools"), (local, "drop_parts"), (local, "forget_notes")):
+                setattr(module, name, counting(getattr(module, name)))
+            Job(work, lambda given: All()).run(Asked(ids=(subject,)))
+        else:
+            lease = work.lease()
+            with lease.held():
+                work.archiver(lease).archive(date.fromisoformat(subject))
     print(counted)
 
 

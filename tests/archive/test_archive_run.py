@@ -59,9 +59,11 @@ def environment(found: Installation) -> dict[str, str]:
     return {**kept, **ours}
 
 
-def run_killed(found: Installation, last: int, day: date = DAY) -> subprocess.CompletedProcess[str]:
+def run_killed(
+    found: Installation, last: int, what: str = "archive", subject: str = str(DAY)
+) -> subprocess.CompletedProcess[str]:
     script = Path(__file__).parent / "killed.py"
-    command = [sys.executable, str(script), str(last), str(day)]
+    command = [sys.executable, str(script), str(last), what, subject]
     return subprocess.run(command, env=environment(found), capture_output=True, text=True, timeout=120)
 
 

@@ -25,6 +25,7 @@ from archive_places import (  # noqa: F401  (fixtures)
 from archiving import Installation
 from conftest import wait_for
 from test_archive_commands import command
+from test_archive_run import run_killed
 
 from metronome.dialects.query.read import condition
 from metronome.erasure import receipt as receipts
@@ -190,6 +191,20 @@ def test_no_byte_of_a_persons_ids_is_left_and_other_numbers_stay(
     # What the drain ships afterwards is the other's event alone.
     found.gateway.drain()
     assert_nothing_of(found, GONE)
+
+
+def test_killed_at_any_step_and_run_again_nothing_of_the_person_is_left(installation: Installation) -> None:
+    fill(installation, random.Random(6), archived=2)
+    before = numbers_of_others(installation)
+    last, ended = 1, run_killed(installation, 1, "erase", GONE[0])
+    while ended.returncode:
+        assert ended.returncode == -9, ended.stderr
+        assert numbers_of_others(installation) == before, f"after step {last}"
+        last += 1 + last // 3
+        ended = run_killed(installation, last, "erase", GONE[0])
+    assert last > 40
+    assert_nothing_of(installation, GONE)
+    assert numbers_of_others(installation) == before
 
 
 def test_a_replayed_event_of_an_erased_person_doesnt_come_back(installation: Installation) -> None:
