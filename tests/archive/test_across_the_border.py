@@ -135,7 +135,9 @@ def test_an_answer_says_which_days_came_from_the_archive(installation: Installat
     assert alone["meta"]["archive"] == {"asked": False, "days": [], "bytes": 0}
 
 
-def test_late_events_are_counted_once(installation: Installation) -> None:
+@pytest.mark.parametrize("kind", ["folder", "seaweed"])
+def test_late_events_are_counted_once(installation_for: Callable[..., Installation], kind: str) -> None:
+    installation = installation_for(kind)
     gateway = installation.gateway
     early = [{"id": "x", "@timestamp": "2026-10-23T10:00:00Z", "insert_id": f"e{n}"} for n in range(5)]
     late = [{"id": "x", "@timestamp": "2026-10-23T11:00:00Z", "insert_id": f"l{n}", "new": "n"} for n in range(3)]

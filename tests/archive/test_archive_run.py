@@ -127,7 +127,9 @@ def test_killed_at_any_step_and_run_again_nothing_is_lost_or_doubled(
     assert found.work.care.verify(DAY, deep=True).problems == ()
 
 
-def test_two_archivers_at_once_give_one_result(installation: Installation) -> None:
+@pytest.mark.parametrize("kind", ["folder", "seaweed"])
+def test_two_archivers_at_once_give_one_result(installation_for: Callable[..., Installation], kind: str) -> None:
+    installation = installation_for(kind)
     fill(installation.gateway, random_events(random.Random(6), START, 1, 50))
     results: list[Any] = []
 
@@ -169,9 +171,11 @@ def test_a_day_of_which_events_wait_in_a_spool_isnt_closed(installation: Install
     assert days_waiting(installation.settings) == set()
 
 
+@pytest.mark.parametrize("kind", ["folder", "seaweed"])
 def test_events_that_come_during_the_run_are_counted_once(
-    installation: Installation, monkeypatch: pytest.MonkeyPatch
+    installation_for: Callable[..., Installation], kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    installation = installation_for(kind)
     gateway = installation.gateway
     gateway.accepted([{"id": "x", "@timestamp": "2026-10-23T10:00:00Z"} for _ in range(5)])
     gateway.drain()
@@ -201,15 +205,20 @@ FAULTS = {
 }
 
 
+@pytest.mark.parametrize("kind", ["moto", "seaweed"])
 @pytest.mark.parametrize("name", FAULTS)
 def test_an_index_stays_where_the_s3_does_wrong(
-    installation_for: Callable[..., Installation], moto: str, name: str, monkeypatch: pytest.MonkeyPatch
+    installation_for: Callable[..., Installation],
+    kind: str,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
     monkeypatch.setattr(s3, "READ_TIMEOUT_S", 1)
     monkeypatch.setattr(s3, "TRIES", 2)
     method, fault = FAULTS[name]
-    with Faults(moto) as faults:
-        found = installation_for("moto", archive_endpoint=faults.url)
+    with Faults(request.getfixturevalue(kind)) as faults:
+        found = installation_for(kind, archive_endpoint=faults.url)
         fill(found.gateway, random_events(random.Random(8), START, 1, 20))
         sources = found.sources()
         faults.rule = (method, fault)
