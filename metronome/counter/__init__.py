@@ -2,6 +2,7 @@
 
     customers.py    whose usage it is: institutions, their networks and API keys
     facts.py        a month's facts: what one customer did with one title, item, database or the platform
+    usage/          a usage, as somebody tells of it, to an event
     kept.py         facts and months in Elasticsearch
     reports/        facts in, report out: all sixteen, as JSON and as tables
 
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING
 from elasticsearch import Elasticsearch
 
 from metronome.counter.customers import Directory
+from metronome.counter.identities import Identities
+from metronome.counter.usage import Usages
 from metronome.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ class Counter:
         self._client = client
         self._settings = settings
         self.customers = Directory(client, settings)
+        self.usages = Usages(self.customers, Identities(settings.home), settings.url)
 
     @cached_property
     def facts(self) -> Kept:

@@ -13,8 +13,18 @@
 
 from metronome.intake.aside import Unreadable
 from metronome.intake.door import Intake
-from metronome.intake.origin import NO_HORIZON, PUBLIC_HORIZON, Origin
+from metronome.intake.origin import NO_HORIZON, PUBLIC_HORIZON, Origin, Refused, WithFacts
 from metronome.intake.receipt import Receipt
 from metronome.intake.settle import Unacceptable
 
-__all__ = ["NO_HORIZON", "PUBLIC_HORIZON", "Intake", "Origin", "Receipt", "Unacceptable", "Unreadable"]
+__all__ = [
+    "NO_HORIZON",
+    "PUBLIC_HORIZON",
+    "Intake",
+    "Origin",
+    "Receipt",
+    "Refused",
+    "Unacceptable",
+    "Unreadable",
+    "WithFacts",
+]

@@ -20,7 +20,7 @@ from metronome.intake.aside import Aside, Unreadable
 from metronome.intake.clamped import ClampedDays
 from metronome.intake.days import NewDays
 from metronome.intake.ids import checked, day_of, id_safe, mint
-from metronome.intake.origin import NO_HORIZON, Origin
+from metronome.intake.origin import NO_HORIZON, Origin, Refused, WithFacts
 from metronome.intake.receipt import Receipt
 from metronome.intake.settle import PLAIN, Names, Settled, Unacceptable
 from metronome.intake.stamp import Arrival, Plan, agree, arrival, cut_pages, place_in_time, steps_for
@@ -100,9 +100,9 @@ class Intake:
     ) -> Receipt:
         """Take events in; return once every accepted one is safely on disk.
 
-        `events` are JSON objects (nested ones are flattened) or `Unreadable`; they stay as they are. An event that
-        can't be taken is named in the receipt and costs the others nothing. Ids come from the event's own identity,
-        `app` and `insert_id`, so a repeated call stores nothing twice.
+        `events` are JSON objects (nested ones are flattened), `WithFacts`, `Refused` or `Unreadable`; they stay as they
+        are. An event that can't be taken is named in the receipt and costs the others nothing. Ids come from the
+        event's own identity, `app` and `insert_id`, so a repeated call stores nothing twice.
 
         `flat` says that no event holds an object or an array. Pass only what `wire.events` found (`Posted.flat`): an
         object in a flat event would be stored with its names unsettled, private ones too. In the same way,
@@ -238,6 +238,12 @@ class Intake:
                 return posted.copy(), plan
         elif type(posted) is Unreadable:
             raise Unacceptable(posted.reason)
+        elif type(posted) is Refused:
+            raise Unacceptable(posted.reason, posted.field)
+        elif type(posted) is WithFacts:
+            event = {**posted.event, _AGENT: posted.agent} if posted.agent else posted.event
+            event, (said, steps, pages) = self._settled(event, origin, plans, False, True)
+            return event, (said, (*steps, posted.complete), pages)
         event = self._names.settle(posted, addresses=addresses)
         plan = steps_for(event, origin, self._privacy)
         if type(event) is not Settled and len(event) <= _MAX_NAMES:
@@ -314,6 +320,8 @@ class _Taken:
     clamped: list[tuple[int, str, str]] = field(default_factory=list)
 
     def refuse(self, position: int, posted: Any, why: Unacceptable) -> None:
+        if isinstance(posted, WithFacts | Refused):
+            posted = posted.event
         self.receipt.refuse(position, posted, why)
         self.refused.append((posted, why))
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from metronome.event.facts import DERIVED, Derivation
-from metronome.event.fields import OWNED, owned_by
+from metronome.event.fields import OWNED, Event, owned_by
 
 #: How far back an event's time may lie if a public key sent it: whoever reads a page's source has such a key.
 PUBLIC_HORIZON = timedelta(days=400)
@@ -62,3 +62,35 @@ class Origin:
                 f"the dialect {self.dialect!r} can't set {', '.join(wrong)}: a step sets owned fields of its own "
                 "section in event/fields.py, a fact sets none that intake sets"
             )
+
+
+@dataclass(frozen=True, slots=True)
+class WithFacts:
+    """An event of which the gateway knows more than its neighbours in the request: facts and an agent of its own.
+
+    facts     owned fields, which no client can set
+    agent     the visitor's; it is judged and never stored
+    flags     what was done to the event
+    """
+
+    event: Event
+    facts: Mapping[str, Any]
+    agent: str = ""
+    flags: tuple[str, ...] = ()
+
+    def complete(self, event: Event) -> None:
+        """Add the facts to the settled event; raises ValueError for a fact that isn't an owned field."""
+        if not self.facts.keys() <= OWNED:
+            raise ValueError(f"these aren't owned fields: {', '.join(sorted(self.facts.keys() - OWNED))}")
+        event.update(self.facts)
+        if self.flags:
+            event["flags"] = [*event.get("flags", ()), *self.flags]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An event that its dialect can't take: what is kept of it, why, and the property at fault if one is."""
+
+    event: Event
+    reason: str
+    field: str | None = None

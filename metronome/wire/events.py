@@ -79,13 +79,15 @@ class Posted:
     """The `events` of a body, and whether it was a batch (array, NDJSON).
 
     `flat` says that no event holds an object or an array, as this module could tell from the bytes. Nobody else can
-    say so of events: the field is no argument. Nor is `addresses`: whether a text of them may be an IP address.
+    say so of events: the field is no argument. Nor is `addresses`: whether a text of them may be an IP address. Nor is
+    `may_be_usage`: whether an event of them may be a counted usage, since it has a name with `counter` in it.
     """
 
     events: list[Any]
     batch: bool
     flat: bool = field(default=False, init=False)
     addresses: bool = field(default=True, init=False)
+    may_be_usage: bool = field(default=True, init=False)
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,8 @@ def read_events(body: bytes, content_type: str, limits: Limits = Limits()) -> Po
     _weigh(body, limits)
     posted = _read(body, content_type, limits)
     object.__setattr__(posted, "addresses", _may_hold_addresses(body) if posted.batch else True)
+    # "c\u006funter"    who writes the name so isn't understood: the event is a plain tick
+    object.__setattr__(posted, "may_be_usage", b"counter" in body)
     return posted
 
 

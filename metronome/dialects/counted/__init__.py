@@ -1,9 +1,8 @@
 """Counted usage: what a repository's pages and servers say of the use of its items, under `/_/metrics/`.
 
     POST /_/metrics/events/counted_usage/     201 and no body
-        schemas.py      what may be sent
-        translate.py    a usage -> an event, with hashes where a visitor was
-        answers.py      JSON:API: errors of all routes below /_/metrics/
+        metronome/counter/usage/    what may be sent, and the event that it becomes
+        answers.py                  JSON:API: errors of all routes below /_/metrics/
     GET  reports/, reports/<id>/recent/       reports.py
     GET  query/…, preprints/…                 analytics.py
 
@@ -12,17 +11,15 @@ Source: counted-usage contract.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import orjson
 from flask import Blueprint, Response, request
 
-from metronome.counter.identities import Identities
+from metronome.counter.usage import Came, Invalid, read, refuse_servers_own
 from metronome.dialects import Dialect, Doors
-from metronome.dialects.counted import analytics, answers, reports, translate
+from metronome.dialects.counted import analytics, answers, reports
 from metronome.dialects.counted.paths import description, paths
-from metronome.dialects.counted.schemas import read_usage
 from metronome.errors import BadPayload, Forbidden, UnsupportedMedia
 from metronome.wire.access import current, needs, origin
 from metronome.wire.request import body, json_answer, let_pages_call
@@ -35,13 +32,17 @@ USAGE = f"{answers.BASE}/events/counted_usage/"
 
 _MEDIA = ("application/vnd.api+json", "application/json")
 
-#: What only a server may say: a page's script could say anything.
-_SERVERS_ONLY = ("timestamp", "customer_id", "user_id", "user_cookie", "ip", "user_agent", "status")
+#: The error of a request without a usage, as the original says it.
+_NO_DATA: answers.Error = {
+    "source": {"pointer": "/data"},
+    "detail": "Request must include /data.",
+    "meta": {},
+    "status": "400",
+}
 
 
 def blueprint(doors: Doors) -> Blueprint:
     routes = Blueprint(NAME, __name__)
-    identities = Identities(doors.settings.home)
     answers.render_errors(routes)
     let_pages_call(routes, USAGE)
 
@@ -50,17 +51,13 @@ def blueprint(doors: Doors) -> Blueprint:
     def counted_usage() -> Response:
         given = _posted(doors)
         came = origin(NAME)
-        usage = translate.usage(
-            given,
-            translate.Came(came.address, request.headers.get("User-Agent", ""), doors.clock()),
-            doors.counter.customers,
-            identities,
-            doors.settings.url,
-        )
-        facts = {**came.facts, **usage.facts}
-        receipt = doors.intake.accept(
-            [usage.event], replace(came, agent=usage.agent or None, facts=facts, steps=usage.steps)
-        )
+        try:
+            usage = doors.counter.usages.event(
+                given, Came(came.address, request.headers.get("User-Agent", ""), doors.clock())
+            )
+        except Invalid as error:
+            raise _as_json_api(error) from None
+        receipt = doors.intake.accept([usage], came)
         if receipt.rejected:
             raise BadPayload(receipt.rejected[0]["reason"], field=receipt.rejected[0]["field"])
         return Response(status=201)
@@ -85,12 +82,40 @@ def _posted(doors: Doors) -> dict[str, Any]:
         posted = orjson.loads(body(request, doors.settings))
     except ValueError as error:
         raise BadPayload(f"JSON parse error - {error}") from None
-    given = read_usage(posted)
+    try:
+        given = read(_attributes(posted))
+    except Invalid as error:
+        raise _as_json_api(error) from None
     if current().publishable:
-        for name in _SERVERS_ONLY:
-            if given.get("counter", {}).get(name) is not None:
-                raise Forbidden(f"counter.{name}: a publishable key may not say this; send it with a key of a server")
+        try:
+            refuse_servers_own(given)
+        except Invalid as error:
+            (path, detail), *_ = error.problems
+            raise Forbidden(f"{'.'.join(path)}: {detail}") from None
     return given
+
+
+def _attributes(posted: Any) -> dict[str, Any]:
+    data = posted.get("data") if isinstance(posted, dict) else None
+    if not isinstance(data, dict) or not data:
+        raise answers.Invalid([_NO_DATA])
+    attributes = data.get("attributes")
+    if not isinstance(attributes, dict):
+        pointer = "/data/attributes"
+        raise answers.Invalid([{"source": {"pointer": pointer}, "detail": f"Request must include {pointer}."}])
+    return attributes
+
+
+def _as_json_api(error: Invalid) -> answers.Invalid:
+    """Each problem with a pointer to its place; one of the whole usage has none."""
+    return answers.Invalid(
+        [
+            {"source": {"pointer": "/".join(("/data/attributes", *path))}, "detail": detail}
+            if path
+            else {"detail": detail}
+            for path, detail in error.problems
+        ]
+    )
 
 
 DIALECT = Dialect(

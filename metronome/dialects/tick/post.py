@@ -8,11 +8,12 @@ import orjson
 from flask import Blueprint, Request, Response, request
 from marshmallow import EXCLUDE, Schema, fields
 
+from metronome.counter.usage import Came
 from metronome.dialects import Doors
 from metronome.errors import error_body
 from metronome.event.fields import ITEM_NAMES
 from metronome.intake import Receipt
-from metronome.wire.access import needs, origin
+from metronome.wire.access import current, needs, origin
 from metronome.wire.caller import PARAMETER, visitor_agent
 from metronome.wire.events import Posted, from_pairs
 from metronome.wire.request import json_answer, let_pages_call, receipted
@@ -122,9 +123,12 @@ def add_routes(routes: Blueprint, doors: Doors) -> None:
         headers = {} if posted.batch else _headers(request)
         posted = to_events(posted, given, headers)
         agent = None if posted.batch else visitor_agent(request)
-        receipt = doors.intake.accept(
-            posted.events, origin(NAME, agent), echo=echo, flat=posted.flat, addresses=posted.addresses
-        )
+        came = origin(NAME, agent)
+        events = posted.events
+        if posted.may_be_usage:
+            arrived = Came(came.address, request.headers.get("User-Agent", ""), doors.clock())
+            events = doors.counter.usages.among(events, arrived, publishable=current().publishable)
+        receipt = doors.intake.accept(events, came, echo=echo, flat=posted.flat, addresses=posted.addresses)
         return _answer(receipt, posted.batch, echo=echo, full=full)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,10 +12,10 @@ from metronome.counter.customers import Directory
 from metronome.counter.facts import WORLD
 from metronome.counter.identities import Hashes, Identities, Visitor
 from metronome.counter.keys import document_key
-from metronome.dialects.counted.answers import Invalid
+from metronome.counter.usage.schema import Invalid, Problem
 from metronome.errors import StoreUnavailable
-from metronome.event.facts import Derivation
-from metronome.event.fields import DOWNLOAD, VIEW, Event
+from metronome.event.fields import DOWNLOAD, VIEW
+from metronome.intake import WithFacts
 from metronome.intake.stamp import MAX_AHEAD
 from metronome.periods import to_text
 
@@ -38,18 +37,13 @@ class Came:
     at: datetime
 
 
-@dataclass(frozen=True)
-class Usage:
-    """What intake gets: the event, fields of ours beside it, and the visitor's agent, which is judged and dropped."""
+def usage(
+    given: dict[str, Any], came: Came, customers: Directory, identities: Identities, platform_iri: str
+) -> WithFacts:
+    """The event of a usage, from its checked attributes.
 
-    event: Event
-    facts: Mapping[str, Any]
-    agent: str
-    steps: tuple[Derivation, ...] = ()
-
-
-def usage(given: dict[str, Any], came: Came, customers: Directory, identities: Identities, platform_iri: str) -> Usage:
-    """Raises Invalid for a customer that isn't known, and StoreUnavailable until the customers were read once."""
+    Raises Invalid for a customer that isn't known, and StoreUnavailable until the customers were read once.
+    """
     counter = given.get("counter", {})
     page = given.get("pageview_info", {})
     labels = sorted(set(given["action_labels"]))
@@ -82,20 +76,12 @@ def usage(given: dict[str, Any], came: Came, customers: Directory, identities: I
         "country": counter.get("country"),
         **_page(page, moment),
     }
-    return Usage(
+    return WithFacts(
         {name: value for name, value in event.items() if value is not None},
         {"counter.about": about, **_keys(given, hashes, labels, moment, platform_iri)},
         visitor.agent.strip(),
-        (_UNLINKED,) if hashes.unlinked else (),
+        ("visitor_unlinked",) if hashes.unlinked else (),
     )
-
-
-def _unlink(event: Event) -> None:
-    event["flags"] = [*event.get("flags", ()), "visitor_unlinked"]
-
-
-#: `flags` are of all dialects, and only added to.
-_UNLINKED = Derivation(_unlink, None, frozenset())
 
 
 def _visitor(given: dict[str, Any], came: Came) -> Visitor:
@@ -164,7 +150,7 @@ def _customers(counter: dict[str, Any], visitor: Visitor, customers: Directory) 
         unknown = [one for one in named if customers.find(one) is None and not customers.is_new(one)]
         if unknown:
             detail = f"There is no customer {unknown[0][:70]!r}; add it: metronome counter customers add"
-            raise Invalid([{"source": {"pointer": "/data/attributes/counter/customer_id"}, "detail": detail}])
+            raise Invalid([Problem(("counter", "customer_id"), detail)])
     return [one for one in customers.with_consortia(named) if one != WORLD]
 
 

@@ -1,4 +1,4 @@
-"""What a counted usage may hold, and the errors for what it may not.
+"""What a counted usage may hold, and what is wrong with one that can't be taken.
 
 Null and the empty text are the same as leaving an attribute out: page scripts send both.
 """
@@ -9,24 +9,20 @@ import ipaddress
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, pre_load, validates_schema
 
 from metronome.counter import values
-from metronome.dialects.counted.answers import Error, Invalid
 from metronome.periods import read_time
+
+#: What only a server may say: a page's script could say anything.
+SERVERS_ONLY = ("timestamp", "customer_id", "user_id", "user_cookie", "ip", "user_agent", "status")
 
 LABELS = ("search", "view", "download", "web", "api")
 
 _REQUIRED: dict[str, Any] = {"required": "This field is required.", "null": "This field is required."}
 _BAD_LABEL = f"Invalid value in action_labels! Valid labels: {', '.join(LABELS)}"
-_NO_DATA: Error = {
-    "source": {"pointer": "/data"},
-    "detail": "Request must include /data.",
-    "meta": {},
-    "status": "400",
-}
 
 #: Statuses of HTTP.
 _STATUSES = range(100, 600)
@@ -56,6 +52,11 @@ class _Text(fields.Field[str]):
 
 def _word(*words: str, **options: Any) -> _Text:
     return _Text(check=words.__contains__, says=f"One of {', '.join(words)}.", **options)
+
+
+def is_url(given: Any) -> bool:
+    """Whether this is the address of a page, as a usage may have it."""
+    return isinstance(given, str) and len(given) <= 4095 and _ADDRESS.fullmatch(given) is not None
 
 
 def _url(**options: Any) -> _Text:
@@ -260,27 +261,36 @@ class UsageSchema(_Part):
 _schema = UsageSchema()
 
 
-def read_usage(posted: Any) -> dict[str, Any]:
-    """The attributes of a posted usage; raises Invalid."""
-    data = posted.get("data") if isinstance(posted, dict) else None
-    if not isinstance(data, dict) or not data:
-        raise Invalid([_NO_DATA])
-    attributes = data.get("attributes")
-    if not isinstance(attributes, dict):
-        raise Invalid([{"source": {"pointer": "/data/attributes"}, "detail": "Request must include /data/attributes."}])
+class Problem(NamedTuple):
+    """One thing that is wrong: where, such as `("counter", "item", "yop")`, and what. Empty: the whole usage."""
+
+    path: tuple[str, ...]
+    detail: str
+
+
+class Invalid(Exception):
+    """A usage that can't be taken, with everything that is wrong with it."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__(str(problems))
+        self.problems = problems
+
+
+def read(attributes: Any) -> dict[str, Any]:
+    """The attributes of a usage, checked; raises Invalid."""
     try:
         found: dict[str, Any] = _schema.load(attributes)
     except ValidationError as error:
-        raise Invalid(list(_listed(error.messages_dict, "/data/attributes"))) from None
+        raise Invalid(list(_listed(error.messages_dict, ()))) from None
     if not found.get("item_guid") and not found.get("pageview_info"):
-        raise Invalid([{"detail": "At least one of item_guid and pageview_info.page_url is required."}])
+        raise Invalid([Problem((), "At least one of item_guid and pageview_info.page_url is required.")])
     return found
 
 
-def _listed(messages: Any, pointer: str) -> Iterator[Error]:
+def _listed(messages: Any, path: tuple[str, ...]) -> Iterator[Problem]:
     if isinstance(messages, Mapping):
         for name, inner in messages.items():
-            yield from _listed(inner, pointer if name == "_schema" else f"{pointer}/{name}")
+            yield from _listed(inner, path if name == "_schema" else (*path, str(name)))
         return
     for message in messages if isinstance(messages, list) else [messages]:
-        yield {"source": {"pointer": pointer}, "detail": str(message)}
+        yield Problem(path, str(message))
