@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import click
 
 from metronome.settings import Settings
+
+if TYPE_CHECKING:
+    from metronome.load.counted import Counting
 
 
 @click.command()
@@ -73,7 +76,32 @@ def tock(
     help="File for lines that can't be read (default: FILE.unreadable).",
 )
 @click.option("--restart", is_flag=True, help="Read from the beginning even if an earlier run got further.")
-def load(file: Path, form: str, app: str, source: str, batch: int, unreadable: Path | None, restart: bool) -> None:
+@click.option("--counter", "counted", is_flag=True, help="Views and downloads of an access log are counted usage.")
+@click.option(
+    "--map",
+    "columns",
+    multiple=True,
+    metavar="NAME=COLUMN",
+    help="With --counter: an attribute of a usage and the column of the log that has it, such as "
+    "counter.user_id=%u; again for several.",
+)
+@click.option(
+    "--items",
+    type=click.Path(path_type=Path),
+    help="With --counter: CSV or JSON lines that say what is used under which path; nothing else is counted.",
+)
+@click.option("--site", default="", help="With --counter: address of the site, where the log has no host.")
+def load(
+    file: Path,
+    form: str,
+    app: str,
+    source: str,
+    batch: int,
+    unreadable: Path | None,
+    restart: bool,
+    counted: bool,
+    **about: Any,
+) -> None:
     """Load a FILE of events or an access log, plain or .gz; - is standard input.
 
     Page views, downloads and errors of an access log become events whose id is the path. Loading the same file again
@@ -93,7 +121,23 @@ def load(file: Path, form: str, app: str, source: str, batch: int, unreadable: P
         batch=batch,
         unreadable=unreadable,
         restart=restart,
+        counting=_counting(counted, **about),
     )
     click.echo(report.text())
     if report.failed:
         sys.exit(2)
+
+
+def _counting(counted: bool, columns: tuple[str, ...], items: Path | None, site: str) -> Counting | None:
+    """What --counter and its companions ask for."""
+    if not counted:
+        if columns or items or site:
+            raise click.UsageError("--map, --items and --site are for counted usage: add --counter")
+        return None
+    from metronome.load.counted import Counting, read_items
+
+    pairs = [text.partition("=") for text in columns]
+    if wrong := [name for name, sign, column in pairs if not (sign and name and column)]:
+        raise click.BadParameter(f"{wrong[0]!r} isn't NAME=COLUMN, such as counter.user_id=%u", param_hint="--map")
+    mapped = {name: column for name, _, column in pairs}
+    return Counting(mapped, read_items(items) if items else None, site)

@@ -16,6 +16,9 @@ PUBLIC_HORIZON = timedelta(days=400)
 #: For dialects whose contract takes events of any age.
 NO_HORIZON = timedelta.max
 
+#: What intake itself says of every event.
+NOT_FACTS = DERIVED | {"@timestamp", "@version", "insert_id"}
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -55,7 +58,7 @@ class Origin:
         """Whether the dialect keeps to the rules on facts and steps; raises ValueError."""
         own = owned_by(self.dialect)
         by_steps = {name for step in self.steps for name in step.sets}
-        not_facts = DERIVED | {"@timestamp", "@version", "insert_id"} | (OWNED - own)
+        not_facts = NOT_FACTS | (OWNED - own)
         wrong = sorted((self.facts.keys() & not_facts) | (by_steps - own))
         if wrong:
             raise ValueError(
@@ -68,7 +71,8 @@ class Origin:
 class WithFacts:
     """An event of which the gateway knows more than its neighbours in the request: facts and an agent of its own.
 
-    facts     owned fields, which no client can set
+    facts     fields that need no settling and that no derivation reads, owned ones too: they take the place of what the
+              event says
     agent     the visitor's; it is judged and never stored
     flags     what was done to the event
     """
@@ -79,9 +83,9 @@ class WithFacts:
     flags: tuple[str, ...] = ()
 
     def complete(self, event: Event) -> None:
-        """Add the facts to the settled event; raises ValueError for a fact that isn't an owned field."""
-        if not self.facts.keys() <= OWNED:
-            raise ValueError(f"these aren't owned fields: {', '.join(sorted(self.facts.keys() - OWNED))}")
+        """Add the facts to the settled event; raises ValueError for a fact that intake sets."""
+        if not NOT_FACTS.isdisjoint(self.facts):
+            raise ValueError(f"intake sets {', '.join(sorted(NOT_FACTS & self.facts.keys()))}")
         event.update(self.facts)
         if self.flags:
             event["flags"] = [*event.get("flags", ()), *self.flags]

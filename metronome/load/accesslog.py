@@ -12,15 +12,16 @@ What happened is the first of these that applies:
     download    extension in DOWNLOADS; it is the event's `format`
     view        all else: a page
 
-The item's id is the path as the log has it, percent-encoding included, without query string and fragment. Addresses of
-visitors, their names and cookies are read by no reader, so no event can hold them.
+The item's id is the path as the log has it, percent-encoding included, without query string and fragment. Visitors'
+addresses, names and cookies are in no event: they stand in `Logged.columns`, which `to_event` doesn't read. What is
+counted usage needs them (counted.py), and the gateway makes hashes of them.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -113,7 +114,10 @@ _NOT_UTF8 = re.compile("[\udc80-\udcff]")
 
 @dataclass(frozen=True)
 class Logged:
-    """One request of a log. A value that the log doesn't give is None."""
+    """One request of a log. A value that the log doesn't give is None.
+
+    `columns` is the whole line: by directives of its LogFormat (`%u`), or by lower-case dotted names of its JSON.
+    """
 
     at: datetime
     method: str | None
@@ -124,6 +128,7 @@ class Logged:
     agent: str | None = None
     host: str | None = None
     scheme: str | None = None
+    columns: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
 
 Reader = Callable[[bytes], Logged]
@@ -172,12 +177,17 @@ def path_of(target: str | None) -> str:
     return path or "/"
 
 
+def formats_of(form: str) -> list[str]:
+    """The LogFormat strings that `form` stands for, which `apache_reader` explains."""
+    return list(_FORMATS.values()) if form == "auto" else [_FORMATS.get(form, form)]
+
+
 def apache_reader(form: str) -> Reader:
     """A reader of `common`, `combined`, a LogFormat string, or `auto` (the first known format that fits each line).
 
     Raises ValueError if `form` is no LogFormat that can be read.
     """
-    formats = list(_FORMATS.values()) if form == "auto" else [_FORMATS.get(form, form)]
+    formats = formats_of(form)
     try:
         # \xHH in a log stands for a byte. Bytes that aren't UTF-8 stay in the text as \xhh.
         parsers = [apachelogs.LogParser(each, encoding="utf-8", errors="backslashreplace") for each in formats]
@@ -222,6 +232,7 @@ def _from_apache(entry: Any) -> Logged:
         agent=headers.get("User-Agent"),
         host=first("virtual_host", "server_name") or headers.get("Host"),
         scheme={80: "http", 443: "https"}.get(port),
+        columns=entry.directives,
     )
 
 
@@ -282,6 +293,7 @@ def _from_json(flat: Mapping[str, Any]) -> Logged:
         agent=_text(_first(flat, _AGENTS)),
         host=_text(_first(flat, _HOSTS)),
         scheme=_text(_first(flat, _SCHEMES)),
+        columns=flat,
     )
 
 

@@ -1,7 +1,8 @@
 """`metronome load`: a file of events or an access log goes to a gateway, every line once.
 
     1. open      a file, a gzip file (known by its first bytes) or standard input gives lines with offsets (logfile.py)
-    2. read      a line becomes an event (accesslog.py, splunk.py), or goes to FILE.unreadable with the reason
+    2. read      a line becomes an event (accesslog.py, splunk.py), a counted usage if it is one and that is wanted
+                 (counted.py), or goes to FILE.unreadable with the reason
     3. post      batches go to POST /tick, again and again while the gateway is busy or away
     4. note      after every receipt, METRONOME_HOME/load holds how far the load got (note.py)
 
@@ -24,7 +25,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from tqdm import tqdm
@@ -32,7 +33,8 @@ from tqdm import tqdm
 from metronome import client
 from metronome.errors import BadQuestion, SetupError, StoreUnavailable
 from metronome.event.fields import TIME_NAMES, Event
-from metronome.load.accesslog import Reader, apache_reader, is_logged_request, json_reader, to_event
+from metronome.load.accesslog import Reader, apache_reader, formats_of, is_logged_request, json_reader, to_event
+from metronome.load.counted import Counting
 from metronome.load.logfile import Damaged, Line, LogFile
 from metronome.load.note import Kept, Note
 from metronome.load.splunk import splunk_event
@@ -60,6 +62,10 @@ class Report:
     unreadable: int = 0
     #: Number of events by name, if the file is an access log.
     happened: Counter[str] = field(default_factory=Counter)
+    #: Lines that are counted usage; None if that isn't wanted.
+    counted: int | None = None
+    #: The last line that an earlier run had loaded as a plain event, where usage is counted now.
+    plain: int = 0
     #: Lines that an earlier run had loaded.
     before: int = 0
     #: Whether the last line isn't written to its end yet.
@@ -77,6 +83,12 @@ class Report:
         happened = ", ".join(f"{count} {name}" for name, count in self.happened.most_common())
         loaded = f"{self.loaded} events loaded" + (f" ({happened})" if happened else "")
         rows = [f"{self.name}: {self.lines} lines read, {loaded}"]
+        if self.counted is not None:
+            rows.append(f"  {self.counted} of the lines are counted usage")
+        if self.plain:
+            rows.append(
+                f"  up to line {self.plain} it was loaded without --counter; lines that are stored stay uncounted"
+            )
         if self.before:
             rows.append(f"  went on after line {self.before}, where the last run stopped (--restart: from line 1)")
         if self.unreadable:
@@ -102,20 +114,25 @@ def load_file(
     batch: int = 500,
     unreadable: Path | None = None,
     restart: bool = False,
+    counting: Counting | None = None,
 ) -> Report:
     """Load a file (`-`: standard input) into the gateway at `url`; returns when every line has its receipt.
 
-    `origin` names the server that wrote the file. Lines of two origins are never taken for one another.
+    `origin` names the server that wrote the file. Lines of two origins are never taken for one another. `counting`
+    makes counted usage of the lines of an access log that are usage.
 
     Raises SetupError (a file can't be opened), BadQuestion (`form` is no known form), StoreUnavailable (no gateway
     answered for PATIENCE_S; the same call continues from there) or Refused.
     """
     try:
-        with LogFile(file) as source, Note(home, source, url, form, app, origin) as note:
+        with LogFile(file) as source, Note(home, source, url, form, app, origin, counting is not None) as note:
             if restart:
                 note.forget()
             kept = Kept(unreadable or Path(f"{source.name}.unreadable"), note)
-            loading = Loading(source, Reading(form, app, source, note.identity), url, key, note, kept)
+            reading = Reading(form, app, source, note.identity, counting)
+            loading = Loading(source, reading, url, key, note, kept)
+            if counting is not None:
+                loading.report.counted, loading.report.plain = 0, note.plain
             loading.run(max(1, batch))
             return loading.report
     except Damaged as error:
@@ -129,10 +146,22 @@ def load_file(
         raise SetupError(f"{error.filename or file}: {error.strerror or error}{hint}") from None
 
 
+class Read(NamedTuple):
+    """A line as the JSON that is posted, what happened (accesslog.py), and whether it is counted usage.
+
+    `happened` is empty if the line is an event already.
+    """
+
+    body: bytes
+    happened: str = ""
+    counted: bool = False
+
+
 class Reading:
     """Turns a line into the JSON that is posted."""
 
-    def __init__(self, form: str, app: str, source: LogFile, identity: str) -> None:
+    def __init__(self, form: str, app: str, source: LogFile, identity: str, counting: Counting | None = None) -> None:
+        self._counting = counting
         self._app = app
         self._identity = identity
         self._form = form
@@ -146,12 +175,15 @@ class Reading:
                 raise BadQuestion(f"--format: {error}") from None
         if form == "auto" and source.first[:1] == b"{":
             self._choose(source.first)
+        if counting is not None and self._form in ("ndjson", "splunk"):
+            raise BadQuestion(
+                "--counter is for access logs; an event of a file of events is counted usage if it has counter.* itself"
+            )
+        if counting is not None and self._form != "json":
+            counting.check(formats_of(form))
 
-    def event(self, line: Line) -> tuple[bytes, str]:
-        """The event's JSON, and what happened (accesslog.py); "" if the line is an event already.
-
-        Raises ValueError with the reason if the line can't be read.
-        """
+    def event(self, line: Line) -> Read:
+        """What is posted of a line. Raises ValueError with the reason if the line can't be read."""
         if line.too_long:
             raise ValueError(f"is longer than {len(line.raw)} bytes")
         insert_id = f"{self._identity}-{line.offset:x}-{hashlib.blake2b(line.raw, digest_size=8).hexdigest()}"
@@ -163,17 +195,21 @@ class Reading:
                 )
             form = self._choose(line.raw) if line.raw[:1] == b"{" else "apache"
         if form == "ndjson":
-            return self._given(line.raw, insert_id), ""
-        event = self._read(form, line.raw)
+            if self._counting is not None:
+                raise ValueError("is an event, not a line of an access log (--counter)")
+            return Read(self._given(line.raw, insert_id))
+        event, counted = self._read(form, line.raw)
         event["insert_id"] = insert_id
         if self._app:
             event["app"] = self._app
-        return orjson.dumps(event), str(event["event"])
+        return Read(orjson.dumps(event), str(event["event"]), counted)
 
-    def _read(self, form: str, raw: bytes) -> Event:
+    def _read(self, form: str, raw: bytes) -> tuple[Event, bool]:
         if form == "splunk":
-            return splunk_event(raw)
-        return to_event(json_reader(raw) if form == "json" or self._apache is None else self._apache(raw))
+            return splunk_event(raw), False
+        logged = json_reader(raw) if form == "json" or self._apache is None else self._apache(raw)
+        event = to_event(logged)
+        return event, self._counting is not None and self._counting.complete(event, logged)
 
     def _choose(self, raw: bytes) -> str:
         """The format of a file of JSON lines, `json` (an access log) or `ndjson` (events). The first line decides."""
@@ -242,20 +278,22 @@ class Loading:
 
     def _read(self, line: Line) -> bytes | None:
         try:
-            body, happened = self._reading.event(line)
+            body, happened, counted = self._reading.event(line)
         except ValueError as error:
             if line.cut:
                 self.report.cut = True
                 return None
             self.report.unreadable += 1
             self._kept.keep(line, str(error))
-            body, happened = None, ""
+            body, happened, counted = None, "", False
         if line.cut and body is not None and not self._source.is_finished(line):
             self.report.cut = True
             return None
         self.report.lines += 1
         if happened:
             self.report.happened[happened] += 1
+        if counted:
+            self.report.counted = (self.report.counted or 0) + 1
         self._note.reach(line)
         return body
 

@@ -32,7 +32,9 @@ class Note:
     of the first.
     """
 
-    def __init__(self, home: Path, source: LogFile, url: str, form: str, app: str, origin: str) -> None:
+    def __init__(
+        self, home: Path, source: LogFile, url: str, form: str, app: str, origin: str, counted: bool = False
+    ) -> None:
         self._key = [source.fingerprint, url, app, *([origin] if origin else [])]
         self._folder = home / "load"
         self._source = source
@@ -40,6 +42,9 @@ class Note:
         self._origin = origin
         self._lock = Lock(self._folder / f"{_hash(self._key)}.lock")
         self._number = 0
+        self._counted = counted
+        #: The last line that was loaded without `counted`. A line that is stored stays what it is.
+        self.plain = 0
         self.forget()
 
     def __enter__(self) -> Note:
@@ -89,6 +94,7 @@ class Note:
             if there == marks:
                 self.line, self.offset = noted["line"], noted["offset"]
             self.kept_in, self.kept_bytes = noted["unreadable"], noted["unreadable_bytes"]
+            self.plain = noted.get("plain", self.line)
             # An older copy of the file ends before that. It must not take the note back.
             self._noted_to = noted["offset"]
         return True
@@ -114,6 +120,7 @@ class Note:
             "marks": [*self._marks, self._last],
             "unreadable": self.kept_in,
             "unreadable_bytes": self.kept_bytes,
+            "plain": self.plain if self._counted else self.line,
         }
         # Durable: after a crash, an old note only costs the time of one batch; an empty one would start from line 1.
         replace_file(self.path, json.dumps(noted), durable=True)

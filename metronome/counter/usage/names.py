@@ -81,6 +81,11 @@ _HEAD = "counter."
 _COUNTER = frozenset(one.name.split(".")[1] for one in NAMES if one.name.startswith(_HEAD))
 _OTHER = frozenset(one.name.partition(".")[0] for one in NAMES if not one.name.startswith(_HEAD))
 
+_PAGE = ("pageview_info",)
+
+#: Attributes that a tick has under names of its own: where they stand in a usage, and these names.
+_OWN = tuple((tuple(one.name.split(".")[:-1]), one.name.rpartition(".")[2], one.ticks) for one in NAMES if one.ticks)
+
 #: Lists of objects. Where there is one object, it needs no list around it.
 _LISTS = (("item", "segments"), ("item", "authors"), ("databases",))
 
@@ -101,7 +106,7 @@ def is_usage(tick: Any) -> bool:
 
 def without_usage(tick: Mapping[str, Any]) -> dict[str, Any]:
     """The tick's own properties: neither attributes of the usage, nor anything of the visitor."""
-    return {name: value for name, value in tick.items() if name not in _VISITOR and not _is_attribute(name)}
+    return {name: value for name, value in tick.items() if name not in _VISITOR and not is_attribute(name)}
 
 
 def attributes(tick: Mapping[str, Any], *, publishable: bool = False) -> dict[str, Any]:
@@ -112,17 +117,24 @@ def attributes(tick: Mapping[str, Any], *, publishable: bool = False) -> dict[st
     """
     found: dict[str, Any] = {}
     for name, value in tick.items():
-        if _is_attribute(name):
+        if is_attribute(name):
             _put(found, name, value)
-    for one in NAMES:
-        if not (publishable and one.name.removeprefix(_HEAD) in SERVERS_ONLY):
-            _add_own(found, one, tick)
+    for parents, last, own in _OWN:
+        if not (publishable and last in SERVERS_ONLY):
+            _add_own(found, tick, parents, last, own)
     _add_labels(found, tick)
     _add_lists(found.get("counter"))
     return found
 
 
-def _is_attribute(name: str) -> bool:
+def is_name(name: str) -> bool:
+    """Whether a name is in the table."""
+    head, _, kind = name.rpartition(".")
+    return any(one.name == name or (kind and one.name == f"{head}.*") for one in NAMES)
+
+
+def is_attribute(name: str) -> bool:
+    """Whether a property of a tick is one of a usage's attributes, or is below `counter`."""
     # What only the gateway sets isn't an attribute: the door renames it.
     head, _, _ = name.partition(".")
     return name not in OWNED and (head in _OTHER or head == "counter")
@@ -145,11 +157,12 @@ def _put(found: dict[str, Any], name: str, value: Any) -> None:
         place[last] = value
 
 
-def _add_own(found: dict[str, Any], one: Name, tick: Mapping[str, Any]) -> None:
+def _add_own(
+    found: dict[str, Any], tick: Mapping[str, Any], parents: tuple[str, ...], last: str, own: tuple[str, ...]
+) -> None:
     """Take an attribute from the tick's own properties, where it isn't said by its name."""
-    value = next((tick[name] for name in one.ticks if tick.get(name) not in (None, "")), None)
-    *parents, last = one.name.split(".")
-    if value is None or (parents == ["pageview_info"] and not is_url(value)):
+    value = next((tick[name] for name in own if tick.get(name) not in (None, "")), None)
+    if value is None or (parents == _PAGE and not is_url(value)):
         return
     if last == "referer_url" and not found.get("pageview_info"):
         return  # a usage without a page has nothing of the page

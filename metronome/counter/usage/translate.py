@@ -66,19 +66,24 @@ def usage(
         "@timestamp": to_text(at),
         "event": "denial" if counter.get("denial") else next(name for name in _EVENTS if name in labels),
         "id": given.get("item_guid"),
+        "provider_id": given.get("provider_id"),
+        **_page(page),
+    }
+    facts = {
         "action_labels": labels,
         "session_id": hashes.session,
         "user_is_authenticated": bool(visitor.user_id),
-        "provider_id": given.get("provider_id"),
         "surrounding_guids": _title_of(counter),
         "item_public": _is_public(given),
         "status": counter.get("status"),
         "country": counter.get("country"),
-        **_page(page, moment),
+        "pageview_info.hour_of_day": moment.hour if page else None,
+        "counter.about": about,
+        **_keys(given, hashes, labels, moment, platform_iri),
     }
     return WithFacts(
         {name: value for name, value in event.items() if value is not None},
-        {"counter.about": about, **_keys(given, hashes, labels, moment, platform_iri)},
+        {name: value for name, value in facts.items() if value is not None},
         visitor.agent.strip(),
         ("visitor_unlinked",) if hashes.unlinked else (),
     )
@@ -115,7 +120,7 @@ def _keys(
     return {**found, "counter.click_before": hashes.click_before} if hashes.click_before else found
 
 
-def _page(page: dict[str, Any], moment: datetime) -> dict[str, Any]:
+def _page(page: dict[str, Any]) -> dict[str, Any]:
     """The page, as the contract has it; `url` and `referer` lose what isn't kept of addresses."""
     if not page:
         return {}
@@ -127,7 +132,6 @@ def _page(page: dict[str, Any], moment: datetime) -> dict[str, Any]:
         "pageview_info.route_name": page.get("route_name"),
         "pageview_info.page_path": _split(page["page_url"]).path.rstrip("/"),
         "pageview_info.referer_domain": _split(referer).netloc.rpartition("@")[2] if referer else None,
-        "pageview_info.hour_of_day": moment.hour,
     }
 
 
