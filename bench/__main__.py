@@ -12,7 +12,22 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import abuse, archive, host, ingest, intake, journeys, parts, plays, single, streams, sushi, tock, video
+from bench import (
+    abuse,
+    archive,
+    counted,
+    host,
+    ingest,
+    intake,
+    journeys,
+    parts,
+    plays,
+    single,
+    streams,
+    sushi,
+    tock,
+    video,
+)
 from metronome import __version__, process
 
 #: What is measured where nothing is named.
@@ -80,6 +95,7 @@ def _with_elasticsearch(report: dict[str, Any], which: list[str], wanted: argpar
         if "parts" in which:
             report["parts"] = parts.bench(running, events=wanted.parts_events, runs=min(wanted.runs, 3))
         if "counter" in which:
+            report["counted"] = counted.bench(running, posts=4000, runs=min(wanted.runs, 3))
             report["sushi"] = sushi.bench(running, titles=wanted.titles, runs=min(wanted.runs, 3))
         if "archive" in which:
             report["archive"] = archive.bench(running, events=wanted.archive_events, days=wanted.archive_days)
@@ -149,6 +165,12 @@ def table(report: dict[str, Any]) -> str:
             ),
             ("memory of a build", f"{found['memory_mb']} MB", "", ""),
         ]
+    if found := report.get("counted"):
+        for kind, text in (("single", "posts one by one"), ("batches", f"ticks in batches of {counted.BATCH}")):
+            usage, tick = found[f"usage_{kind}"], found[f"tick_{kind}"]
+            rows.append(
+                (f"a counted usage, {text}", f"{usage} yardsticks", f"a tick: {tick}", f"{found[f'{kind}_ratio']:.2f}")
+            )
     if found := report.get("sushi"):
         asked = f"Title Report of {found['titles']:,} titles × {found['months']} months"
         rows += [

@@ -23,7 +23,6 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from hashlib import sha256
 from pathlib import Path
 
 from metronome.counter.keys import session_key
@@ -87,7 +86,8 @@ class Identities:
     def __init__(self, home: Path) -> None:
         self._folder = home / "counter-keys"
         self._lock = threading.Lock()
-        self._known: dict[date, bytes] = {}
+        #: Keys by day; None for a day that has passed without one, since none is made any more.
+        self._known: dict[date, bytes | None] = {}
         self._today: date | None = None
 
     def hashes(self, visitor: Visitor, link: tuple[str, ...], at: datetime, now: datetime) -> Hashes:
@@ -119,16 +119,14 @@ class Identities:
                 self._known.clear()
                 self.forget(today)
                 self._today = today
+            if day not in self._known and day >= today - _DAY:
+                self._known[day] = self._read(day) if day < today else self._made(day)
             found = self._known.get(day)
-            if found is None and day >= today - _DAY:
-                found = self._read(day) if day < today else self._made(day)
-                if found is not None:
-                    self._known[day] = found
             if found is not None:
                 return found, False
-            if today not in self._known:
-                self._known[today] = self._made(today)
-            return self._known[today], True
+            instead = self._known.get(today) or self._made(today)
+            self._known[today] = instead
+            return instead, True
 
     def _read(self, day: date) -> bytes | None:
         with suppress(OSError):
@@ -175,4 +173,4 @@ def _put(path: Path) -> None:
 def _hash(key: bytes, day: date, *parts: str) -> str:
     """32 hexadecimal digits. Each part stands with its length, so no two lists of parts are alike."""
     text = "".join(f"{len(part)}:{part}" for part in (f"{day}", *parts))
-    return hmac.new(key, text.encode(errors="surrogatepass"), sha256).hexdigest()[:32]
+    return hmac.digest(key, text.encode(errors="surrogatepass"), "sha256").hex()[:32]

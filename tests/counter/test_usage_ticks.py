@@ -14,12 +14,12 @@ from conftest import Gateway
 from counter_oracle import figures
 from doors import CHROME
 from keyed import Kept as Keyed
-from marshmallow import Schema, fields
+from marshmallow import Schema, ValidationError, fields
 from months import MAY, PATH, Repository, random_usages
 
 from metronome.counter.customers import Customers
 from metronome.counter.usage.names import NAMES, attributes, is_usage
-from metronome.counter.usage.schema import UsageSchema
+from metronome.counter.usage.schema import UsageSchema, _read_quickly
 from metronome.store import indices
 
 NOW = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
@@ -175,6 +175,27 @@ def test_the_table_has_every_attribute_that_a_usage_may_have() -> None:
 def test_every_attribute_is_read_from_its_flat_name() -> None:
     expected = {**USAGE, "counter": {**USAGE["counter"], "item": USAGE["counter"]["item"]}}
     assert attributes(flat(USAGE)) == attributes(USAGE) == expected
+
+
+def by_schema(attributes: Any) -> Any:
+    """What marshmallow makes of it, or None."""
+    try:
+        return UsageSchema().load(attributes)
+    except ValidationError:
+        return None
+
+
+def test_usages_are_read_as_their_schema_says() -> None:
+    rng = random.Random(3)
+    good = [USAGE, *random_usages(rng, 300, ["c1", "c2"])]
+    bad: list[Any] = [None, [], {}, {"action_labels": []}, {"action_labels": ["view"], "counter": []}]
+    for one in good:  # of each usage one value is spoilt or left out
+        path = rng.choice(list(flat(one)))
+        spoilt = flat(one) | {path: rng.choice([None, "", [], {}, "x", 1, True, [{}], {"a": 1}])}
+        bad.append(attributes(spoilt) | {"extra": 1})
+    found = [_read_quickly(one) for one in good + bad]
+    assert found == [by_schema(one) for one in good + bad]
+    assert None not in found[: len(good)] and found[len(good) :].count(None) > 50
 
 
 @pytest.fixture

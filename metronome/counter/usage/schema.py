@@ -11,11 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from typing import Any, NamedTuple
 
-import orjson
 from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, pre_load, validates_schema
 
 from metronome.counter import values
-from metronome.event.memo import Memo
 from metronome.periods import read_time
 
 #: What only a server may say: a page's script could say anything.
@@ -279,7 +277,7 @@ class Invalid(Exception):
 
 
 def read(attributes: Any) -> dict[str, Any]:
-    """The attributes of a usage, checked; raises Invalid. They are read only: parts of them are shared."""
+    """The attributes of a usage, checked; raises Invalid."""
     found = _read_quickly(attributes)
     if found is None:
         try:
@@ -292,31 +290,48 @@ def read(attributes: Any) -> dict[str, Any]:
 
 
 def _read_quickly(attributes: Any) -> dict[str, Any] | None:
-    """As `read`, with what is said of the item remembered: many usages say the same. None where something is wrong."""
-    counter = attributes.get("counter") if isinstance(attributes, Mapping) else None
-    if not isinstance(counter, Mapping):
-        return None
-    about = {name: counter[name] for name in _ABOUT if name in counter}
-    who = {name: value for name, value in counter.items() if name not in about}
+    """As the schema reads them, in a third of the time; None where something is wrong, which the schema then says."""
     try:
-        said = _abouts[orjson.dumps(about).decode()]
-        found: dict[str, Any] = _schema.load({**attributes, "counter": who})
-    except (ValidationError, TypeError):
+        found = _part(_schema, attributes)
+        _schema.has_labels(found)
+        _schema.searches_are_labelled(found)
+        if "title" in found.get("counter", ()):
+            _title.is_told_apart(found["counter"]["title"])
+    except (ValidationError, AttributeError):
         return None
-    return {**found, "counter": {**found["counter"], **said}}
-
-
-def _read_about(text: str) -> dict[str, Any]:
-    found: dict[str, Any] = _counter.load(orjson.loads(text))
     return found
 
 
-_counter = CounterSchema()
+def _part(schema: Schema, given: Any) -> dict[str, Any]:
+    """One object by the fields of its schema; raises ValidationError, or AttributeError where it is no object."""
+    found: dict[str, Any] = {}
+    for name, value in given.items():
+        if value is None or (value == "" and name != "user_agent"):
+            continue
+        field = schema.fields.get(name)
+        if field is None:
+            if schema.unknown == RAISE:
+                raise ValidationError("Unknown field.")
+        elif isinstance(field, fields.Nested):
+            found[name] = _part(field.schema, value)
+        else:
+            found[name] = field.deserialize(value)
+    if not _required[type(schema)] <= found.keys():
+        raise ValidationError("This field is required.")
+    return found
 
-#: The larger part of a usage, and the part that repeats.
-_ABOUT = ("item", "title", "publisher", "databases")
 
-_abouts = Memo(_read_about, most=5000, longest=2000)
+_title = TitleSchema()
+
+_kinds: tuple[type[Schema], ...] = (
+    UsageSchema,
+    PageviewSchema,
+    CounterSchema,
+    ItemSchema,
+    TitleSchema,
+    PublisherSchema,
+)
+_required = {kind: {name for name, field in kind().fields.items() if field.required} for kind in _kinds}
 
 
 def _listed(messages: Any, path: tuple[str, ...]) -> Iterator[Problem]:
