@@ -123,6 +123,29 @@ def test_a_usage_that_cannot_be_taken_is_named_and_costs_its_neighbours_nothing(
     assert (answer.json["accepted"], answer.json["quarantined"]) == (2, 1)
 
 
+NESTED: Any = "x"
+for _ in range(900):
+    NESTED = {"a": NESTED}
+
+
+@pytest.mark.parametrize(
+    ("changed", "field", "reason"),
+    [
+        pytest.param({"counter.item": NESTED}, "counter.item.a.a.a.a", "Unknown field.", id="objects in objects"),
+        pytest.param({"counter." + "a." * 9000: 1, "counter.status": 200}, "counter.a.a.a.a.a", "Unknown field.", id="a long name"),
+        pytest.param({"counter.databases": [{"id": "d"}] * 1001}, "counter.databases", "At most 1000.", id="a long list"),
+        pytest.param({"counter.databases": [[[[]]]]}, "counter.databases.0", "An object is expected.", id="lists in lists"),
+    ],
+)  # fmt: skip
+def test_a_usage_of_any_shape_is_refused_and_not_stumbled_over(
+    gateway: Gateway, changed: dict[str, Any], field: str, reason: str
+) -> None:
+    answer = gateway.tick([{"id": "a", "event": "view", **changed}], query_string={"receipt": "full"})
+    assert (answer.status_code, answer.json["error"]["code"]) == (422, "nothing_accepted"), answer.text
+    (row,) = answer.json["rejected"]
+    assert (row["field"], row["reason"]) == (field, reason)
+
+
 @pytest.mark.parametrize("own", [{"counter": 3}, {"counter.requests": 3}, {"counter": {"hits": 3}}])
 def test_properties_of_ones_own_below_counter_make_no_usage(gateway: Gateway, own: dict[str, Any]) -> None:
     assert not is_usage({"id": "a", **own})

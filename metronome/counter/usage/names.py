@@ -86,6 +86,9 @@ _PAGE = ("pageview_info",)
 #: Attributes that a tick has under names of its own: where they stand in a usage, and these names.
 _OWN = tuple((tuple(one.name.split(".")[:-1]), one.name.rpartition(".")[2], one.ticks) for one in NAMES if one.ticks)
 
+#: More parts than any name has.
+_MOST_PARTS = 6
+
 #: Lists of objects. Where there is one object, it needs no list around it.
 _LISTS = (("item", "segments"), ("item", "authors"), ("databases",))
 
@@ -144,7 +147,9 @@ def _put(found: dict[str, Any], name: str, value: Any) -> None:
     """Put a value where its dotted name says. An empty agent says something: robots have it."""
     if value in (None, "") and name != "counter.user_agent":
         return
-    *parents, last = name.split(".")
+    *parents, last = name.split(".", _MOST_PARTS)
+    if len(parents) == _MOST_PARTS:
+        raise Invalid([Problem(tuple(parents), "Unknown field.")])
     place = found
     for number, parent in enumerate(parents):
         place = place.setdefault(parent, {})

@@ -103,6 +103,19 @@ class _Ids(fields.Field[Any]):
         return found
 
 
+class _Several(fields.List[Any]):
+    """A list of objects, which is counted before any of them is read."""
+
+    def __init__(self, part: type[Schema], most: int) -> None:
+        super().__init__(fields.Nested(part))
+        self.most = most
+
+    def _deserialize(self, value: Any, *given: Any, **named: Any) -> list[Any]:
+        if isinstance(value, list) and len(value) > self.most:
+            raise ValidationError(f"At most {self.most}.")
+        return super()._deserialize(value, *given, **named)
+
+
 class PageviewSchema(_Part):
     class Meta:
         unknown = EXCLUDE
@@ -137,10 +150,10 @@ class ItemSchema(_Part):
     yop = _Text(check=values.YOP.fullmatch, says="Four digits; 0001 where it isn't known, 9999 in press.")
     access_type = _word(*values.ACCESS_TYPES)
     ids = _Ids(values.ITEM_IDS)
-    segments = fields.List(fields.Nested(SegmentSchema))
+    segments = _Several(SegmentSchema, most=3000)
     article_version = _word(*values.ARTICLE_VERSIONS)
     publication_date = _Text(check=_is_day, says="A day such as 2024-02-01.")
-    authors = fields.List(fields.Nested(AuthorSchema))
+    authors = _Several(AuthorSchema, most=1000)
 
 
 class TitleSchema(_Part):
@@ -211,7 +224,7 @@ class CounterSchema(_Part):
     item = fields.Nested(ItemSchema)
     title = fields.Nested(TitleSchema)
     publisher = fields.Nested(PublisherSchema)
-    databases = fields.List(fields.Nested(DatabaseSchema))
+    databases = _Several(DatabaseSchema, most=1000)
     denial = _word(*values.DENIALS)
     search = _word(*values.SEARCHES)
     country = _Text(check=values.COUNTRY.fullmatch, says="A country of ISO 3166-1, such as NL.")
@@ -314,6 +327,8 @@ def _part(schema: Schema, given: Any) -> dict[str, Any]:
                 raise ValidationError("Unknown field.")
         elif isinstance(field, fields.Nested):
             found[name] = _part(field.schema, value)
+        elif isinstance(field, _Several) and type(value) is list and len(value) <= field.most:
+            found[name] = [_part(field.inner.schema, one) for one in value]  # type: ignore[attr-defined]
         else:
             found[name] = field.deserialize(value)
     if not _required[type(schema)] <= found.keys():
@@ -330,6 +345,9 @@ _kinds: tuple[type[Schema], ...] = (
     ItemSchema,
     TitleSchema,
     PublisherSchema,
+    SegmentSchema,
+    AuthorSchema,
+    DatabaseSchema,
 )
 _required = {kind: {name for name, field in kind().fields.items() if field.required} for kind in _kinds}
 
