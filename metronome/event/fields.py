@@ -106,7 +106,7 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "flags",
         "keyword",
-        "What intake did: `clamped`, `renamed_keys`, `mixed_array`, `withheld`.",
+        "What intake did: `clamped`, `renamed_keys`, `mixed_array`, `withheld`, `visitor_unlinked`.",
         owned=True,
     ),
     Field("linked_id", "keyword", "Another id of the person of `distinct_id`, in `$identify`, `$alias`, `$merge`."),
