@@ -3,6 +3,8 @@
     customers.py    whose usage it is: institutions, their networks and API keys
     facts.py        a month's facts: what one customer did with one title, item, database or the platform
     kept.py         facts and months in Elasticsearch
+    process.py      a month's events to its facts
+    demand.py       months that are processed because a report was asked for
     reports/        facts in, report out: all sixteen, as JSON and as tables
 
 Source: Code of Practice, Release 5.1.
