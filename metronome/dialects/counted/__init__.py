@@ -6,6 +6,8 @@
         answers.py      JSON:API: errors of all routes below /_/metrics/
     GET  reports/, reports/<id>/recent/       reports.py
     GET  query/…, preprints/…                 analytics.py
+    GET  registries_moderation/transitions/   moderation.py
+    *    raw/…, POST preprints/…              raw.py
 
 Source: counted-usage contract.
 """
@@ -20,7 +22,7 @@ from flask import Blueprint, Response, request
 
 from metronome.counter.identities import Identities
 from metronome.dialects import Dialect, Doors
-from metronome.dialects.counted import analytics, answers, reports, translate
+from metronome.dialects.counted import analytics, answers, moderation, raw, reports, translate
 from metronome.dialects.counted.paths import description, paths
 from metronome.dialects.counted.schemas import read_usage
 from metronome.errors import BadPayload, Forbidden, UnsupportedMedia
@@ -74,6 +76,8 @@ def blueprint(doors: Doors) -> Blueprint:
 
     reports.add_routes(routes, doors)
     analytics.add_routes(routes, doors)
+    moderation.add_routes(routes, doors)
+    raw.add_routes(routes, doors)
     return routes
 
 

@@ -49,7 +49,8 @@ def render_errors(routes: Blueprint) -> None:
         ):
             return response
         said = (response.get_json(silent=True) or {}).get("error")
-        if said:
+        # What Elasticsearch itself answered, below raw/, has another form and stays as it is.
+        if isinstance(said, dict) and "message" in said:
             found: Error = {"status": str(response.status_code), "detail": said["message"]}
             if said.get("field"):
                 found["source"] = {"pointer": f"/data/attributes/{said['field'].replace('.', '/')}"}

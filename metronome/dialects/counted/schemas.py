@@ -260,16 +260,21 @@ class UsageSchema(_Part):
 _schema = UsageSchema()
 
 
-def read_usage(posted: Any) -> dict[str, Any]:
-    """The attributes of a posted usage; raises Invalid."""
+def attributes_of(posted: Any) -> dict[str, Any]:
+    """The attributes of a resource in JSON:API; raises Invalid."""
     data = posted.get("data") if isinstance(posted, dict) else None
     if not isinstance(data, dict) or not data:
         raise Invalid([_NO_DATA])
     attributes = data.get("attributes")
     if not isinstance(attributes, dict):
         raise Invalid([{"source": {"pointer": "/data/attributes"}, "detail": "Request must include /data/attributes."}])
+    return attributes
+
+
+def read_usage(posted: Any) -> dict[str, Any]:
+    """The attributes of a posted usage; raises Invalid."""
     try:
-        found: dict[str, Any] = _schema.load(attributes)
+        found: dict[str, Any] = _schema.load(attributes_of(posted))
     except ValidationError as error:
         raise Invalid(list(_listed(error.messages_dict, "/data/attributes"))) from None
     if not found.get("item_guid") and not found.get("pageview_info"):
