@@ -12,7 +12,22 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import abuse, archive, host, ingest, intake, journeys, parts, plays, single, streams, sushi, tock, video
+from bench import (
+    abuse,
+    archive,
+    counted,
+    host,
+    ingest,
+    intake,
+    journeys,
+    parts,
+    plays,
+    single,
+    streams,
+    sushi,
+    tock,
+    video,
+)
 from metronome import __version__, process
 
 #: What is measured where nothing is named.
@@ -32,6 +47,9 @@ def main() -> None:
     parser.add_argument("--journeys-events", type=int, default=1_000_000, help="events of funnels and retention")
     parser.add_argument("--archive-events", type=int, default=300_000, help="events of the days that are archived")
     parser.add_argument("--archive-days", type=int, default=90, help="days that are archived")
+    parser.add_argument(
+        "--usages", type=int, default=1_000_000, help="usages of COUNTER's month; 10000000 is full size"
+    )
     parser.add_argument("--titles", type=int, default=100_000, help="titles of the COUNTER report")
     parser.add_argument("--stretches", type=int, default=1_000_000, help="stretches of videos of plays")
     parser.add_argument("--heap", default="2g", help="heap of Elasticsearch")
@@ -80,6 +98,7 @@ def _with_elasticsearch(report: dict[str, Any], which: list[str], wanted: argpar
         if "parts" in which:
             report["parts"] = parts.bench(running, events=wanted.parts_events, runs=min(wanted.runs, 3))
         if "counter" in which:
+            report["counted"] = counted.bench(running, usages=wanted.usages)
             report["sushi"] = sushi.bench(running, titles=wanted.titles, runs=min(wanted.runs, 3))
         if "archive" in which:
             report["archive"] = archive.bench(running, events=wanted.archive_events, days=wanted.archive_days)
@@ -148,6 +167,12 @@ def table(report: dict[str, Any]) -> str:
                 f"{found['of_ndjson_gz']:.2f}; {found['of_store']:.2f}",
             ),
             ("memory of a build", f"{found['memory_mb']} MB", "", ""),
+        ]
+    if found := report.get("counted"):
+        text = f"{found['usages_per_s']:,} usages/s, {found['usages_per_cpu_s']:,} a second of a core"
+        rows += [
+            (f"COUNTER, a month of {found['usages']:,} usages to all facts", text, "", ""),
+            ("memory of that", f"{found['memory_mb']} MB", "", ""),
         ]
     if found := report.get("sushi"):
         asked = f"Title Report of {found['titles']:,} titles × {found['months']} months"
