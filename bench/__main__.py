@@ -20,6 +20,7 @@ from bench import (
     ingest,
     intake,
     journeys,
+    months,
     parts,
     plays,
     single,
@@ -47,6 +48,9 @@ def main() -> None:
     parser.add_argument("--journeys-events", type=int, default=1_000_000, help="events of funnels and retention")
     parser.add_argument("--archive-events", type=int, default=300_000, help="events of the days that are archived")
     parser.add_argument("--archive-days", type=int, default=90, help="days that are archived")
+    parser.add_argument(
+        "--usages", type=int, default=1_000_000, help="usages of COUNTER's month; 10000000 is full size"
+    )
     parser.add_argument("--titles", type=int, default=100_000, help="titles of the COUNTER report")
     parser.add_argument("--stretches", type=int, default=1_000_000, help="stretches of videos of plays")
     parser.add_argument("--heap", default="2g", help="heap of Elasticsearch")
@@ -96,6 +100,7 @@ def _with_elasticsearch(report: dict[str, Any], which: list[str], wanted: argpar
             report["parts"] = parts.bench(running, events=wanted.parts_events, runs=min(wanted.runs, 3))
         if "counter" in which:
             report["counted"] = counted.bench(running, posts=4000, runs=min(wanted.runs, 3))
+            report["months"] = months.bench(running, usages=wanted.usages)
             report["sushi"] = sushi.bench(running, titles=wanted.titles, runs=min(wanted.runs, 3))
         if "archive" in which:
             report["archive"] = archive.bench(running, events=wanted.archive_events, days=wanted.archive_days)
@@ -171,6 +176,12 @@ def table(report: dict[str, Any]) -> str:
             rows.append(
                 (f"a counted usage, {text}", f"{usage} yardsticks", f"a tick: {tick}", f"{found[f'{kind}_ratio']:.2f}")
             )
+    if found := report.get("months"):
+        text = f"{found['usages_per_s']:,} usages/s, {found['usages_per_cpu_s']:,} a second of a core"
+        rows += [
+            (f"COUNTER, a month of {found['usages']:,} usages to all facts", text, "", ""),
+            ("memory of that", f"{found['memory_mb']} MB", "", ""),
+        ]
     if found := report.get("sushi"):
         asked = f"Title Report of {found['titles']:,} titles × {found['months']} months"
         rows += [

@@ -35,8 +35,8 @@ def generate(
     rng = random.Random(seed)
     start = end - timedelta(days=days)
     span_ms = days * 86_400_000
-    some_items, some_referers = _zipf(rng, items, count), _zipf(rng, referers, count)
-    some_agents = _zipf(rng, AGENTS, count) if agents else [0] * count
+    some_items, some_referers = zipf(rng, items, count), zipf(rng, referers, count)
+    some_agents = zipf(rng, AGENTS, count) if agents else [0] * count
     lines = []
     for number, (item, referer, agent) in enumerate(zip(some_items, some_referers, some_agents, strict=True)):
         at = start + timedelta(milliseconds=rng.randrange(span_ms))
@@ -71,7 +71,7 @@ def agent_text(number: int) -> str:
     )
 
 
-def _zipf(rng: random.Random, values: int, count: int) -> Sequence[int]:
+def zipf(rng: random.Random, values: int, count: int) -> Sequence[int]:
     """`count` numbers below `values`; the one of rank r is as frequent as 1 / (r + 1)."""
     weights = list(itertools.accumulate(1 / (rank + 1) for rank in range(values)))
     return rng.choices(range(values), cum_weights=weights, k=count)

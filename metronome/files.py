@@ -89,6 +89,21 @@ class Lock:
         self.release()
 
 
+def is_taken(path: Path) -> bool:
+    """Whether some process holds the Lock of this file. Several may look at a time."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(file)
+    return False
+
+
 def replace_file(path: Path, text: str | bytes, *, durable: bool = False, shared: bool = False) -> None:
     """Write a small file so that a reader finds the old text or the new one, never a part. Only its user can read it.
 

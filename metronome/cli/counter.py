@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,12 @@ from metronome.settings import Settings
 if TYPE_CHECKING:
     from metronome.counter.customers import Customers
     from metronome.counter.facts import Month
+    from metronome.counter.kept import Kept
     from metronome.counter.process import Processor
+
+
+#: Characters of a note on what is lost.
+MOST_LOST = 500
 
 
 @click.group()
@@ -80,17 +86,61 @@ def customers_remove(customer_id: str) -> None:
 @counter.command("process")
 @click.argument("month", required=False)
 @click.option("--cause", default="processed again", show_default=True, help="Why, for the log of restatements.")
-def process(month: str | None, cause: str) -> None:
-    """Process MONTH (YYYY-MM; default: the one before this). Its facts are replaced, and changes are logged."""
-    from metronome.counter.process import alerts, last_finished
+@click.option("--asked", is_flag=True, help="In place of MONTH those that a report was asked of and that never were.")
+def process(month: str | None, cause: str, asked: bool) -> None:
+    """Process MONTH (YYYY-MM; default: the one before this). Its facts are replaced, and changes are logged.
 
+    Waits while another process does so. With --asked, a month that fails leaves the others; exits with 1 then.
+    """
+    from metronome.counter.process import last_finished
+
+    if asked and month:
+        raise click.UsageError("--asked names the months itself; leave MONTH out")
     with processor() as (found, kept):
-        wanted = month or last_finished(datetime.now(UTC))
-        with _progress() as progress:
-            done = found.process(wanted, cause=cause, progress=progress)
-        click.echo(_line(done))
-        for alert in alerts(kept, wanted):
-            click.echo(f"look at this: {alert}", err=True)
+        if asked:
+            sys.exit(_process_asked(found, kept))
+        _process(found, kept, month or last_finished(datetime.now(UTC)), cause)
+
+
+@counter.command("lost")
+@click.argument("month")
+@click.argument("what", default="")
+def lost(month: str, what: str) -> None:
+    """Note that usage of MONTH is lost for good, and WHAT of it, such as "3 to 5 May: a disk failed".
+
+    Reports of that month then say so (3040, Partial Data Returned). Without WHAT the note is taken back.
+    """
+    from metronome.counter.process import month_of
+
+    month_of(month)
+    with processor() as (_, kept):
+        click.echo(_line(kept.lose(month, what.strip()[:MOST_LOST])))
+
+
+def _process(found: Processor, kept: Kept, month: str, cause: str) -> None:
+    from metronome.counter.process import alerts
+
+    with _progress() as progress:
+        done = found.process(month, cause=cause, wait=True, progress=progress)
+    click.echo(_line(done))
+    for alert in alerts(kept, month):
+        click.echo(f"look at this: {alert}", err=True)
+
+
+def _process_asked(found: Processor, kept: Kept) -> int:
+    """Process what was asked for, until nothing is left; what to exit with."""
+    from metronome.counter.demand import asked
+    from metronome.errors import MetronomeError
+
+    failed = 0
+    while waiting := asked(kept):
+        try:
+            _process(found, kept, waiting[0], "a report was asked for")
+        except MetronomeError as error:
+            click.echo(f"{waiting[0]} can't be processed: {error}", err=True)
+            kept.give_up(waiting[0])
+            failed = 1
+    return failed
 
 
 @counter.command("months")
@@ -124,7 +174,8 @@ def _line(month: Month) -> str:
     at = f"processed {month.processed_at:%Y-%m-%dT%H:%M:%SZ}" if month.processed_at else "not processed"
     now = "  being processed" if month.processing else ""
     restated = f"  restated {len(month.restatements)} times" if month.restatements else ""
-    return f"{month.month}  {at}{now}{restated}"
+    gone = f"  lost: {month.lost}" if month.lost else ""
+    return f"{month.month}  {at}{now}{restated}{gone}"
 
 
 def _as_dict(month: Month) -> dict[str, Any]:
@@ -139,6 +190,7 @@ def _as_dict(month: Month) -> dict[str, Any]:
         "processing": month.processing,
         "changed_at": text(month.changed_at),
         "robot_list": month.robot_list,
+        "lost": month.lost,
         "restatements": [
             {"at": text(one.at), "cause": one.cause, "changes": [change._asdict() for change in one.changes]}
             for one in month.restatements
@@ -171,7 +223,7 @@ def _customers() -> Iterator[Customers]:
 
 
 @contextmanager
-def processor() -> Iterator[tuple[Processor, Any]]:
+def processor() -> Iterator[tuple[Processor, Kept]]:
     """What processes months, and the facts."""
     from metronome.counter.kept import Kept
     from metronome.counter.process import Processor

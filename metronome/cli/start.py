@@ -46,7 +46,7 @@ def drain(until_empty: bool) -> None:
     """Ship spooled events to Elasticsearch. One drain a METRONOME_HOME; a second waits as a stand-by."""
     from metronome.archive.automatic import Automatic
     from metronome.drain.drain import Drain
-    from metronome.drain.schedule import Schedule
+    from metronome.drain.schedule import OnDemand, Schedule
     from metronome.erasure.keeper import Keeper
     from metronome.metrics import Metrics
     from metronome.spool.files import make_folder
@@ -62,9 +62,10 @@ def drain(until_empty: bool) -> None:
     process.after_start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: run.stop())
-    beside: list[Automatic | Keeper | Schedule] = (
-        [] if until_empty else [automatic, keeper, *([Schedule()] if settings.reports == "yes" else [])]
-    )
+    beside: list[Automatic | Keeper | Schedule] = [] if until_empty else [automatic, keeper]
+    if not until_empty:
+        beside += [Schedule()] if settings.reports == "yes" else []
+        beside += [OnDemand(settings)] if settings.on_demand == "yes" else []
     for one in beside:
         one.start()
     try:

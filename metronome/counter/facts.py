@@ -117,13 +117,16 @@ class Restatement:
 
 @dataclass(frozen=True)
 class Month:
-    """What is known of a month that was processed at least once, or is being processed.
+    """What is known of a month that was processed at least once, is being processed, or is to be.
 
     month           `2026-05`
     processed_at    when its facts were last replaced; None: there are none yet
     processing      whether it is being processed now. Facts of the time before stay readable meanwhile
     robot_list      name and version of the list by which robots were left out
     changed_at      when figures last changed: at first processing, or by the last restatement
+    asked_at        since when a request waits for it to be processed; None: none does
+    failed_at       when processing last failed; None once it went well
+    lost            what of its usage is lost for good, as an operator noted it; empty where nothing is
     """
 
     month: str
@@ -132,13 +135,16 @@ class Month:
     robot_list: str = ""
     changed_at: datetime | None = None
     restatements: tuple[Restatement, ...] = ()
+    asked_at: datetime | None = None
+    failed_at: datetime | None = None
+    lost: str = ""
 
 
 class Facts(Protocol):
     """Reads facts. All methods may raise StoreUnavailable, SetupError or StoreFailed."""
 
     def months(self) -> Sequence[Month]:
-        """Every month that was processed or is being processed, ascending. A month that isn't there has no facts."""
+        """Every month of which something is known, ascending. A month that isn't there has no facts."""
         ...
 
     def first_month(self) -> str | None:

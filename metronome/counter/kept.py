@@ -17,6 +17,7 @@ import json
 import secrets
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -26,7 +27,7 @@ import msgspec
 from elasticsearch import Elasticsearch
 
 from metronome.counter.facts import Change, Fact, Month, Report, Restatement
-from metronome.errors import NotFound, StoreUnavailable
+from metronome.errors import Conflict, NotFound, StoreUnavailable
 from metronome.periods import from_ms, read_time, to_text
 from metronome.settings import Settings
 from metronome.store.client import our_errors
@@ -38,6 +39,9 @@ CHUNK = 4000
 
 #: A note that a month is being processed counts for so long: who noted it may have died.
 STALE = timedelta(minutes=5)
+
+#: How often a change of a month's record is tried while others change it as well.
+TRIES = 5
 
 #: Ids of one request that deletes chunks.
 PAGE = 1000
@@ -110,8 +114,18 @@ class Kept:
         self._change(month, lambda value: {**value, "processing": True, "begun_at": begun})
 
     def give_up(self, month: str) -> None:
-        """Note that it no longer is, though nothing was replaced."""
-        self._change(month, lambda value: {**value, "processing": False})
+        """Note that it no longer is, though nothing was replaced. Who asked for it waits no longer."""
+        failed = to_text(datetime.now(UTC))
+        self._change(month, lambda value: {**value, "processing": False, "asked_at": None, "failed_at": failed})
+
+    def ask(self, month: str) -> None:
+        """Note that somebody waits for the month to be processed."""
+        asked = to_text(datetime.now(UTC))
+        self._change(month, lambda value: {**value, "asked_at": asked})
+
+    def lose(self, month: str, what: str) -> Month:
+        """Note what of the month's usage is lost for good; with an empty text, that nothing is."""
+        return _month(self._change(month, lambda value: {**value, "lost": what}))
 
     def replace(
         self, month: str, portions: Iterable[Portion], *, at: datetime, cause: str = "", robot_list: str = ""
@@ -174,6 +188,13 @@ class Kept:
             return None
 
     def _change(self, month: str, changed: Callable[[dict[str, Any]], dict[str, Any]]) -> Record:
+        """Change a month's record. Raises Conflict if others changed it at the same moment again and again."""
+        for _ in range(TRIES - 1):
+            with suppress(Conflict):
+                return self._changed(month, changed)
+        return self._changed(month, changed)
+
+    def _changed(self, month: str, changed: Callable[[dict[str, Any]], dict[str, Any]]) -> Record:
         record = self._record(month)
         if record is None:
             return self._months.create(month, changed({}))
@@ -213,6 +234,7 @@ def _restated(
         "robot_list": robot_list,
         "totals": json.dumps(totals),
         "restatements": json.dumps(log),
+        "lost": value.get("lost"),
     }
 
 
@@ -220,7 +242,14 @@ def _month(record: Record) -> Month:
     value = record.value
     begun = read_time(value.get("begun_at") or 0)
     processing = bool(value.get("processing")) and datetime.now(UTC) - begun < STALE
-    found = Month(record.id, processing=processing, robot_list=value.get("robot_list") or "")
+    found = Month(
+        record.id,
+        processing=processing,
+        robot_list=value.get("robot_list") or "",
+        asked_at=_time(value.get("asked_at")),
+        failed_at=_time(value.get("failed_at")),
+        lost=value.get("lost") or "",
+    )
     if not value.get("version"):
         return found
     return replace(
@@ -232,3 +261,7 @@ def _month(record: Record) -> Month:
             for row in json.loads(value["restatements"])
         ),
     )
+
+
+def _time(text: str | None) -> datetime | None:
+    return read_time(text) if text else None

@@ -79,18 +79,24 @@ class Processor:
         self._settings, self._kept, self._clock = settings, kept, clock
 
     def process(
-        self, month: str, *, cause: str = "processed again", progress: Progress = lambda done, of, what: None
+        self,
+        month: str,
+        *,
+        cause: str = "processed again",
+        wait: bool = False,
+        progress: Progress = lambda done, of, what: None,
     ) -> Month:
         """The month with its facts replaced. Raises BadQuestion for a month that isn't over.
 
-        Raises Conflict while another process is at it, and StoreUnavailable or PartsUnavailable.
+        While another process is at it, raises Conflict, or with `wait` waits for its end. Raises StoreUnavailable or
+        PartsUnavailable.
         """
         first = month_of(month)
         if month > last_finished(self._clock()):
             raise BadQuestion(f"{month} isn't over; a month can be processed once it has ended (UTC)", field="month")
         make_folder(self._settings.home)
         lock = Lock(self._settings.home / "counter.lock")
-        if not lock.take():
+        if not lock.take(wait=wait):
             raise Conflict(f"process {lock.holder()} is processing a month; try again when it is done")
         try:
             self._await_spool()

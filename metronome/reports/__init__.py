@@ -5,6 +5,7 @@
     platform.py     what only the platform's own database knows
     kept.py         reports in Elasticsearch, an index a kind of report
     run.py          run, catch up, compare
+    raw.py          Elasticsearch itself, for those who may ask it anything
 
 A report is a class of fields; a reporter fills it from answers of `ask`, facts or the platform (docs/reports.md).
 """
@@ -20,6 +21,7 @@ from metronome.settings import Settings
 
 if TYPE_CHECKING:
     from metronome.reports.kept import Kept
+    from metronome.reports.raw import Raw
 
 
 class Reports:
@@ -34,3 +36,9 @@ class Reports:
         from metronome.reports.kept import Kept
 
         return Kept(self._client, self._settings)
+
+    @cached_property
+    def raw(self) -> Raw:
+        from metronome.reports.raw import Raw
+
+        return Raw(self._client, self._settings)

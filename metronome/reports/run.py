@@ -14,6 +14,7 @@ from typing import Any
 
 from elasticsearch import Elasticsearch
 
+from metronome.counter.demand import DUE_AT
 from metronome.counter.kept import Kept as Facts
 from metronome.errors import Conflict, MetronomeError
 from metronome.files import Lock
@@ -28,9 +29,9 @@ from metronome.spool.files import make_folder
 
 log = logging.getLogger("metronome.reports")
 
-#: When yesterday's reports are due, and those of last month, in UTC.
+#: When yesterday's reports are due, in UTC; those of last month are once it may be processed.
 DAILY_AT = time(6, 0)
-MONTHLY_AT = (2, time(6, 30))
+MONTHLY_AT = DUE_AT
 
 #: How far back missed runs are made up, in days and months.
 BACK_DAYS, BACK_MONTHS = 31, 3

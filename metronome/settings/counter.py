@@ -50,3 +50,15 @@ class Counter:
         "no",
         "yes: beside the drain, daily and monthly reports are made once they are due, and COUNTER months processed.",
     )
+    raw: str = setting(
+        "METRONOME_RAW",
+        choice("yes", "no"),
+        "no",
+        "yes: `/_/metrics/raw/` passes requests of a key of scope admin through to Elasticsearch.",
+    )
+    on_demand: str = setting(
+        "METRONOME_ON_DEMAND",
+        choice("yes", "no"),
+        "yes",
+        "yes: a COUNTER month is processed once a report of it is asked for; no: only by command, or on schedule.",
+    )

@@ -35,14 +35,19 @@ def templates(settings: Settings) -> dict[str, dict[str, Any]]:
 def install(client: Elasticsearch, settings: Settings) -> bool:
     """Put each template that is missing or outdated; returns whether any was put.
 
-    Raises SetupError if another template of the same priority claims the same indices.
+    An index of records that is there already gets the fields that its template has got since. Raises SetupError if
+    another template of the same priority claims the same indices.
     """
-    missing = outdated(client, settings)
+    bodies, installed = templates(settings), _installed(client)
+    missing = [name for name, body in bodies.items() if installed.get(name) != body]
     if missing:
-        bodies = templates(settings)
         # Elasticsearch makes one change of its state of those that come together, and each change costs it a write.
         with ThreadPoolExecutor(len(missing)) as together:
             list(together.map(lambda name: _put(client, name, bodies[name]), missing))
+    for kind in records.KINDS:
+        name = record_template_name(settings, kind)
+        if name in missing and name in installed:
+            _add_fields(client, record_index(settings, kind), bodies[name]["template"]["mappings"]["properties"])
     return bool(missing)
 
 
@@ -99,6 +104,11 @@ def _put(client: Elasticsearch, name: str, body: dict[str, Any]) -> None:
             f"the index template {name!r} can't be installed: {response['error']['reason']}; remove the other "
             "template or give it another priority than ours, or set METRONOME_INDEX_PREFIX"
         )
+
+
+def _add_fields(client: Elasticsearch, index: str, fields: dict[str, Any]) -> None:
+    with our_errors():
+        client.options(ignore_status=404).indices.put_mapping(index=index, properties=fields)
 
 
 def _installed(client: Elasticsearch) -> dict[str, dict[str, Any]]:

@@ -87,6 +87,17 @@ def test_a_month_is_processed_listed_and_explained(repository: Repository, run: 
     }
 
 
+def test_what_is_lost_for_good_is_noted_shown_and_taken_back(repository: Repository, run: Callable[..., str]) -> None:
+    repository.process()
+    assert run("lost", MAY, "3 to 5 May: a disk failed").endswith("  lost: 3 to 5 May: a disk failed\n")
+    # Processing the month again brings nothing back.
+    repository.process()
+    assert json.loads(run("months", "--json"))["lost"] == "3 to 5 May: a disk failed"
+    assert "lost" not in run("lost", MAY)
+    assert json.loads(run("months", "--json"))["lost"] == ""
+    assert "isn't a month" in run("lost", "05-2026", "x", leaves=1)
+
+
 def test_a_month_that_cannot_be_processed_says_why(run: Callable[..., str]) -> None:
     assert "isn't over" in run("process", "2999-01", leaves=1)
     assert "isn't a month" in run("process", "05-2026", leaves=1)

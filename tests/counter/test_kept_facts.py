@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,8 +14,10 @@ from metronome.counter.customers import THE_WORLD, Customer, Customers, Director
 from metronome.counter.facts import WORLD, Author, Change, Fact, Month, Performance, Restatement, Subject
 from metronome.counter.kept import Kept
 from metronome.counter.process import alerts
-from metronome.errors import BadQuestion, NotFound
-from metronome.store import indices
+from metronome.errors import BadQuestion, Conflict, NotFound
+from metronome.store import indices, records
+from metronome.store.names import record_index, record_template_name
+from metronome.store.records import Record
 
 AT = datetime(2026, 6, 2, 6, 30, tzinfo=UTC)
 LATER = AT + timedelta(days=3)
@@ -38,6 +41,39 @@ def used(total: int, unique: int = 1) -> Performance:
 
 
 ITEM = Fact(ARTICLE, JOURNAL, (used(3),))
+
+
+def test_an_index_of_before_gets_the_fields_that_came_since(gateway: Gateway) -> None:
+    index = record_index(gateway.settings, "counter-months")
+    old = records.template(gateway.settings, "counter-months")
+    for field in ("asked_at", "failed_at", "lost"):
+        del old["template"]["mappings"]["properties"][field]
+    name = record_template_name(gateway.settings, "counter-months")
+    meta = old.pop("_meta")
+    gateway.elasticsearch.indices.put_index_template(name=name, meta=meta, **old)
+    gateway.elasticsearch.indices.create(index=index)
+    indices.install(gateway.elasticsearch, gateway.settings)
+    Kept(gateway.elasticsearch, gateway.settings).ask("2026-05")
+
+
+@pytest.mark.parametrize("others", [module.TRIES - 1, module.TRIES])
+def test_a_change_that_meets_others_is_tried_again(kept: Kept, monkeypatch: pytest.MonkeyPatch, others: int) -> None:
+    kept.begin("2026-05")
+    read, left = kept._record, [others]
+
+    def read_late(month: str) -> Record | None:
+        found = read(month)
+        if left[0]:
+            left[0] -= 1
+            # Somebody else changes the record between this one's reading and writing.
+            assert found is not None
+            kept._months.replace(found, found.value)
+        return found
+
+    monkeypatch.setattr(kept, "_record", read_late)
+    with pytest.raises(Conflict) if others == module.TRIES else nullcontext():
+        kept.lose("2026-05", "a day")
+    assert [month.lost for month in kept.months()] == (["a day"] if others < module.TRIES else [""])
 
 
 @pytest.fixture

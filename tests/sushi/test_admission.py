@@ -395,7 +395,7 @@ def test_customers_that_could_not_be_read_yet_are_not_unknown(alone: Provider) -
 def test_an_error_of_ours_is_told_without_its_words(
     offered: Provider, monkeypatch: pytest.MonkeyPatch, error: Exception, said: tuple[int, int, str, str]
 ) -> None:
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise error
 
     monkeypatch.setattr(sushi, "make", fail)

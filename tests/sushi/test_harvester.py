@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import random
 import subprocess
-import sys
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,11 +18,11 @@ import pytest
 from conftest import Server
 from elasticsearch import Elasticsearch
 from harvest import random_facts
+from other_python import python_with
 
 from metronome.counter.facts import REPORTS, order
 from metronome.counter.kept import Kept
 from metronome.counter.reports import months
-from metronome.files import Lock
 from metronome.settings import Settings
 
 #: Of these random facts every report has many.
@@ -57,29 +56,7 @@ print(json.dumps(found))
 @pytest.fixture(scope="session")
 def client_python() -> Path:
     """The Python that has the client."""
-    folder = Settings().cache / f"test-{CLIENT.replace('==', '-')}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    python = folder / "bin/python"
-    lock = Lock(folder.parent / f"{folder.name}.lock")
-    lock.take(wait=True)
-    try:
-        if not (folder / "complete").exists():
-            _install(folder, python)
-    finally:
-        lock.release()
-    return python
-
-
-def _install(folder: Path, python: Path) -> None:
-    commands = [
-        [sys.executable, "-m", "venv", "--clear", str(folder)],
-        [str(python), "-m", "pip", "install", "-q", "--retries", "1", "--timeout", "15", CLIENT],
-    ]
-    for command in commands:
-        run = subprocess.run(command, capture_output=True, text=True, timeout=300)
-        if run.returncode:
-            pytest.skip(f"{CLIENT} can't be installed: {run.stderr.strip()[-300:]}")
-    (folder / "complete").touch()
+    return python_with(CLIENT)
 
 
 def expected(facts: dict[tuple[str, str, str], Any], report_id: str) -> Counter[tuple[Any, ...]]:

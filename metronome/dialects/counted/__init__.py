@@ -5,6 +5,8 @@
         answers.py                  JSON:API: errors of all routes below /_/metrics/
     GET  reports/, reports/<id>/recent/       reports.py
     GET  query/…, preprints/…                 analytics.py
+    GET  registries_moderation/transitions/   moderation.py
+    *    raw/…, POST preprints/…              raw.py
 
 Source: counted-usage contract.
 """
@@ -18,7 +20,7 @@ from flask import Blueprint, Response, request
 
 from metronome.counter.usage import Came, Invalid, read, refuse_servers_own
 from metronome.dialects import Dialect, Doors
-from metronome.dialects.counted import analytics, answers, reports
+from metronome.dialects.counted import analytics, answers, moderation, raw, reports
 from metronome.dialects.counted.paths import description, paths
 from metronome.errors import BadPayload, Forbidden, UnsupportedMedia
 from metronome.wire.access import current, needs, origin
@@ -31,14 +33,6 @@ NAME = "counted"
 USAGE = f"{answers.BASE}/events/counted_usage/"
 
 _MEDIA = ("application/vnd.api+json", "application/json")
-
-#: The error of a request without a usage, as the original says it.
-_NO_DATA: answers.Error = {
-    "source": {"pointer": "/data"},
-    "detail": "Request must include /data.",
-    "meta": {},
-    "status": "400",
-}
 
 
 def blueprint(doors: Doors) -> Blueprint:
@@ -71,6 +65,8 @@ def blueprint(doors: Doors) -> Blueprint:
 
     reports.add_routes(routes, doors)
     analytics.add_routes(routes, doors)
+    moderation.add_routes(routes, doors)
+    raw.add_routes(routes, doors)
     return routes
 
 
@@ -83,7 +79,7 @@ def _posted(doors: Doors) -> dict[str, Any]:
     except ValueError as error:
         raise BadPayload(f"JSON parse error - {error}") from None
     try:
-        given = read(_attributes(posted))
+        given = read(answers.attributes_of(posted))
     except Invalid as error:
         raise _as_json_api(error) from None
     if current().publishable:
@@ -93,17 +89,6 @@ def _posted(doors: Doors) -> dict[str, Any]:
             (path, detail), *_ = error.problems
             raise Forbidden(f"{'.'.join(path)}: {detail}") from None
     return given
-
-
-def _attributes(posted: Any) -> dict[str, Any]:
-    data = posted.get("data") if isinstance(posted, dict) else None
-    if not isinstance(data, dict) or not data:
-        raise answers.Invalid([_NO_DATA])
-    attributes = data.get("attributes")
-    if not isinstance(attributes, dict):
-        pointer = "/data/attributes"
-        raise answers.Invalid([{"source": {"pointer": pointer}, "detail": f"Request must include {pointer}."}])
-    return attributes
 
 
 def _as_json_api(error: Invalid) -> answers.Invalid:

@@ -17,6 +17,15 @@ META = {"version": "2.0"}
 Error = dict[str, Any]
 
 
+#: The error of a request without a resource, as the original says it.
+_NO_DATA: Error = {
+    "source": {"pointer": "/data"},
+    "detail": "Request must include /data.",
+    "meta": {},
+    "status": "400",
+}
+
+
 class Invalid(Exception):
     """A request whose parts are wrong; each error says which."""
 
@@ -31,6 +40,18 @@ def api_answer(value: Any, status: int = 200) -> Response:
 
 def errors_answer(errors: list[Error], status: int = 400) -> Response:
     return api_answer({"errors": errors, "meta": META}, status)
+
+
+def attributes_of(posted: Any) -> Any:
+    """The attributes of a resource in JSON:API; raises Invalid."""
+    data = posted.get("data") if isinstance(posted, dict) else None
+    if not isinstance(data, dict) or not data:
+        raise Invalid([_NO_DATA])
+    attributes = data.get("attributes")
+    if not isinstance(attributes, dict):
+        pointer = "/data/attributes"
+        raise Invalid([{"source": {"pointer": pointer}, "detail": f"Request must include {pointer}."}])
+    return attributes
 
 
 def render_errors(routes: Blueprint) -> None:
@@ -49,7 +70,8 @@ def render_errors(routes: Blueprint) -> None:
         ):
             return response
         said = (response.get_json(silent=True) or {}).get("error")
-        if said:
+        # What Elasticsearch itself answered, below raw/, has another form and stays as it is.
+        if isinstance(said, dict) and "message" in said:
             found: Error = {"status": str(response.status_code), "detail": said["message"]}
             if said.get("field"):
                 found["source"] = {"pointer": f"/data/attributes/{said['field'].replace('.', '/')}"}

@@ -51,6 +51,23 @@ def _get(summary: str, *parameters: dict[str, Any], refused: tuple[int, ...] = (
     return {"get": {"summary": summary, "parameters": list(parameters), "responses": {**answer, **errors(*refused)}}}
 
 
+_SEARCH = {"data": {"type": "preprint_metrics", "attributes": {"query": {"size": 1}}}}
+
+
+def _passed(summary: str, example: Any = None, name: str = "", known: str = "") -> dict[str, Any]:
+    """An operation that answers as Elasticsearch does."""
+    schema = {"type": "object"}
+    answer = {"200": {"description": "As Elasticsearch answers", "content": {"application/json": {"schema": schema}}}}
+    found: dict[str, Any] = {
+        "summary": summary,
+        "parameters": [_in_path(name, known)] if name else [],
+        "responses": {**answer, **errors(400, 401, 403, 404)},
+    }
+    if example:
+        found["requestBody"] = {"content": {"application/json": {"schema": schema, "example": example}}}
+    return found
+
+
 def _usage() -> dict[str, Any]:
     data = {
         "type": "object",
@@ -83,14 +100,23 @@ def paths() -> Paths:
         ),
         f"{BASE}/query/user_visits/": _get("Sessions by day", *_VISITS),
         f"{BASE}/query/unique_user_visits/": _get("Sessions by day of those who were logged in", *_VISITS),
-        f"{BASE}/preprints/{{kind}}/": _get(
-            "Views or downloads of items over time",
-            _in_path("kind", "views"),
-            guids,
-            _in_query("interval", "hour, day, week, month or year"),
-            *when,
-            refused=(400, 404),
-        ),
+        f"{BASE}/preprints/{{kind}}/": {
+            **_get(
+                "Views or downloads of items over time",
+                _in_path("kind", "views"),
+                guids,
+                _in_query("interval", "hour, day, week, month or year"),
+                *when,
+                refused=(400, 404),
+            ),
+            "post": _passed("Search views or downloads by a search of Elasticsearch's own", _SEARCH, "kind", "views"),
+        },
+        f"{BASE}/registries_moderation/transitions/": _get("What moderators did, by provider", refused=()),
+        f"{BASE}/raw/": {name: _passed(f"{name.upper()} to Elasticsearch's root") for name in ("get", "post", "put")},
+        f"{BASE}/raw/{{path}}": {
+            name: _passed(f"{name.upper()} to Elasticsearch, where METRONOME_RAW=yes", None, "path", "_search")
+            for name in ("get", "post", "put")
+        },
         f"{BASE}/openapi.json": _get("The description of these routes in OpenAPI", refused=()),
     }
 

@@ -23,6 +23,7 @@ from contextlib import ExitStack
 
 from flask import Blueprint, Response, request
 
+from metronome.counter.demand import Demand
 from metronome.counter.reports import files, months
 from metronome.counter.reports.notices import BUSY, declined
 from metronome.counter.reports.report import Made, make
@@ -90,7 +91,8 @@ def blueprint(doors: Doors) -> Blueprint:
             raise declined(BUSY, "as many reports as may be are being made", retry_after_s=5)
         with ExitStack() as leaving:
             leaving.callback(room.release)
-            made = make(selection, counter.facts, admitted.customer, admitted.members, now)
+            demand = Demand(settings, counter.facts, doors.clock)
+            made = make(selection, counter.facts, admitted.customer, admitted.members, now, asking=demand.ask)
             parts = files.pieces(made)
             return _stream(made, parts, leaving.pop_all())
 
