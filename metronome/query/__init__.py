@@ -11,7 +11,7 @@
    search.py           sends a search, pages through its rows, and waits for a shard that is being made
    shipped.py          documents of other shippers: their facts are derived on reading
    arriving.py         events as they come, for those who watch
-   journeys/           funnels, retention and paths, from day parts
+   journeys/           funnels, retention, lifecycle and paths, from day parts
    persons/            figures of persons, and the persons themselves, from day parts
 4. partial.py      a source's part of an answer, in a form that can be added up
 5. answer.py       figures with typed keys, whether they are exact, and up to which time they hold every event
@@ -55,6 +55,7 @@ from metronome.query.journeys.questions import (
     Behind,
     Exclusion,
     Funnel,
+    Lifecycle,
     Paths,
     Resolver,
     Retention,
@@ -136,6 +137,7 @@ __all__ = [
     "Is",
     "Item",
     "Known",
+    "Lifecycle",
     "Listing",
     "Max",
     "Mean",

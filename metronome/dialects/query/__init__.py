@@ -7,6 +7,7 @@
     trend.py      series and measures              draw.py       a trend, answered
     formula.py    formulas over series             lists.py      values, properties, events
     journeys.py   funnel, retention, paths         journey_schemas.py    their keys
+    lifecycle.py  new, returning, resurrecting and dormant subjects
     people.py     timeline, people               segments.py   rules about persons
     saved.py      segments over HTTP             external.py   figures of external series
     table.py      JSON with an ETag, CSV, NDJSON; parquet.py: the same as Parquet
@@ -34,6 +35,7 @@ from metronome.dialects import Dialect, Doors, Paths, errors
 from metronome.dialects.query import journeys, lists, people, saved, trend
 from metronome.dialects.query.draw import Drawing
 from metronome.dialects.query.journey_schemas import FunnelSchema, PathsSchema, RetentionSchema
+from metronome.dialects.query.lifecycle import LifecycleSchema
 from metronome.dialects.query.metrics.library import Library
 from metronome.dialects.query.metrics.paths import saved_paths
 from metronome.dialects.query.metrics.routes import add_routes, library
@@ -63,6 +65,7 @@ SCHEMAS: dict[str, Schema] = {
     "trend": TrendSchema(),
     "funnel": FunnelSchema(),
     "retention": RetentionSchema(),
+    "lifecycle": LifecycleSchema(),
     "paths": PathsSchema(),
     "values": ValuesSchema(),
     "properties": PropertiesSchema(),
@@ -243,6 +246,7 @@ _SUMMARIES = {
     "trend": "Figures over time, by groups, with formulas",
     "funnel": "How many did one step after another",
     "retention": "How many came back, by period since their start",
+    "lifecycle": "Who is new, returns, comes back after a pause, or stays away",
     "paths": "What follows an event, or came before it",
     "values": "Values of a field",
     "properties": "Fields that events have",
@@ -306,7 +310,10 @@ def _too_much() -> dict[str, Any]:
 
 
 DIALECT = Dialect(
-    NAME, "Ask for figures over time, funnels, retention, paths, persons, values, fields and events.", blueprint, paths
+    NAME,
+    "Ask for figures over time, funnels, retention, lifecycle, paths, persons, values, fields and events.",
+    blueprint,
+    paths,
 )
 
 __all__ = ["DIALECT"]

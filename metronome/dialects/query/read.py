@@ -64,7 +64,7 @@ class Common:
 
 
 #: Kinds that can name the events of one subject.
-WITNESSES = ("trend", "funnel", "retention")
+WITNESSES = ("trend", "funnel", "retention", "lifecycle")
 
 
 def common(asked: Mapping[str, Any], now: datetime, kind: str) -> Common:

@@ -30,6 +30,20 @@ READY: dict[str, dict[str, Any]] = {
             "from": "-30d",
         },
     },
+    "new-against-returning": {
+        "title": "New against returning users",
+        "desc": "Users who are active on a day: those whose first day it is, and those who were there before.",
+        "type": "lifecycle",
+        "unit": "int",
+        "query": {"split": "new_returning", "interval": "day", "from": "-30d"},
+    },
+    "lifecycle": {
+        "title": "Lifecycle",
+        "desc": "Users by week: new, there the week before too, back after a pause, and those who stayed away.",
+        "type": "lifecycle",
+        "unit": "int",
+        "query": {"interval": "week", "from": "-12w"},
+    },
     "top-events": {
         "title": "Top events",
         "desc": "What happened most in 30 days.",
