@@ -63,8 +63,8 @@ from metronome.query.journeys.questions import (
     Window,
 )
 from metronome.query.persons import answering as _persons  # noqa: F401 - the same
-from metronome.query.persons.questions import Evidence, FromParts, Members, Persons
-from metronome.query.persons.rules import Did, Ids, OfPerson, asks_persons, events_of
+from metronome.query.persons.questions import EventsOf, Evidence, FromParts, Members, Persons, PropertiesOf
+from metronome.query.persons.rules import Did, Ids, OfPerson, asks_persons, events_of, of_field, property_of
 from metronome.query.question import (
     Count,
     Known,
@@ -126,6 +126,7 @@ __all__ = [
     "Contains",
     "Count",
     "Did",
+    "EventsOf",
     "Every",
     "Evidence",
     "Exclusion",
@@ -154,6 +155,7 @@ __all__ = [
     "Persons",
     "Positions",
     "Properties",
+    "PropertiesOf",
     "Property",
     "Question",
     "Ranges",
@@ -176,6 +178,8 @@ __all__ = [
     "buckets",
     "events_of",
     "of_app",
+    "of_field",
     "open_door",
+    "property_of",
     "watching",
 ]

@@ -96,7 +96,7 @@ def blueprint(doors: Doors) -> Blueprint:
         asked = _of_the_key(kind, to_question(kind, given), bound_app())
         shelf = replace(shelf, robots=asked["robots"])
         shared = common(asked, now := doors.clock(), kind)
-        shared = with_segment(kind, shared, asked, bound_app(), doors.segments.get)
+        shared = with_segment(shared, asked, bound_app(), doors.segments.get)
         with watched(request):
             engine, result, answers = _answered(kind, asked, shared, doors, key, now, shelf)
         meta = _meta(engine, shared, asked, answers, (time.perf_counter() - started) * 1000)
@@ -136,16 +136,20 @@ def _answered(
         return _ENGINES[drawing.of_persons or drawing.recounted], result, drawing.answers
     if kind in journeys.KINDS:
         return "parts", *journeys.answered(kind, asked, shared, doors.ask)
+    parts, found, answers = _listed(kind, asked, shared, doors, key)
+    return _ENGINES[parts], found, answers
+
+
+def _listed(kind: str, asked: Mapping[str, Any], shared: Common, doors: Doors, key: bytes) -> lists.Result:
     if kind == "people":
-        return "parts", *people.people(asked, shared, doors, key)
+        return people.people(asked, shared, doors, key)
     if kind == "timeline":
-        return "elasticsearch", *people.timeline(asked, shared, doors, key)
+        return people.timeline(asked, shared, doors, key)
     if kind == "values":
-        parts, found, answers = lists.values(asked, shared, doors.ask)
-        return _ENGINES[parts], found, answers
+        return lists.values(asked, shared, doors.ask)
     if kind == "properties":
-        return "elasticsearch", *lists.properties(asked, shared, doors.ask)
-    return "elasticsearch", *lists.events(asked, shared, doors.ask, key)
+        return lists.properties(asked, shared, doors.ask)
+    return lists.events(asked, shared, doors.ask, key)
 
 
 #: By whether day parts have answered.
@@ -293,7 +297,7 @@ def _operation(kind: str, schema: type[Schema] | None) -> dict[str, Any]:
             },
             "304": {"description": "Unchanged since the ETag sent as If-None-Match"},
             **errors(400, 503),
-            **(_too_much() if kind in (*journeys.KINDS, "trend", "values", "people") else {}),
+            **_too_much(),
         },
     }
     if schema is not None:

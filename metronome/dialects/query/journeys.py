@@ -13,7 +13,7 @@ from typing import Any
 
 from metronome.dialects.query import lifecycle
 from metronome.dialects.query.draw import shown
-from metronome.dialects.query.read import Common, only, own_name, step
+from metronome.dialects.query.read import Common, only, own_field, own_name, step
 from metronome.errors import BadQuestion
 from metronome.periods import Every
 from metronome.query import (
@@ -319,7 +319,7 @@ def _summed(given: str | None) -> str | None:
     kind, _, name = given.partition(":")
     if kind != "sum" or not name:
         raise BadQuestion('value: "sum:" and a field of numbers, such as "sum:props.price"', field="value")
-    return own_name(name)
+    return own_field(name, "value")
 
 
 def _drawn_retention(found: answers.RetentionAnswer, every: Every) -> dict[str, Any]:

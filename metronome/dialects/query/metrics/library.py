@@ -80,7 +80,7 @@ class Library:
         if asked["robots"] != self.robots:
             raise BadQuestion(f"{said} asks for other robots than the question; ask for the same", field="robots")
         shared = common({**asked, "explain": None}, now, "trend")
-        shared = with_segment("trend", shared, asked, self.app, self.segment)
+        shared = with_segment(shared, asked, self.app, self.segment)
         series, tree = formula_of(asked, shared, now, self)
         return tuple(_narrowed(one, shared.where) for one in series), tree
 

@@ -67,7 +67,7 @@ def _check_trend(query: Any, kind: str, name: str, library: Library, now: dateti
 
 
 def _common(kind: str, asked: dict[str, Any], library: Library, now: datetime) -> Common:
-    return with_segment(kind, common(asked, now, kind), asked, library.app, library.segment)
+    return with_segment(common(asked, now, kind), asked, library.app, library.segment)
 
 
 def result_of(body: Mapping[str, Any], name: str, library: Library, answer: Answerer) -> dict[str, Any]:
