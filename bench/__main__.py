@@ -1,4 +1,5 @@
-"""`python -m bench [NAME …]`: intake, ingest, single, tock, streams, video, plays, parts, archive, journeys, counter.
+"""`python -m bench [NAME …]`: intake, ingest, single, tock, streams, video, plays, parts, archive, journeys, persons,
+counter.
 
 All of these by default; `abuse` if it is named. A table on standard output, JSON in bench/results/.
 """
@@ -22,6 +23,7 @@ from bench import (
     journeys,
     months,
     parts,
+    persons,
     plays,
     single,
     streams,
@@ -32,7 +34,7 @@ from bench import (
 from metronome import __version__, process
 
 #: What is measured where nothing is named.
-_ALL = ["intake", "ingest", "single", "tock", "streams", "video", "plays", "parts", "archive", "journeys", "counter"]
+_ALL = "intake ingest single tock streams video plays parts archive journeys persons counter".split()
 
 
 def main() -> None:
@@ -46,6 +48,8 @@ def main() -> None:
     parser.add_argument("--tock-events", type=int, default=1_000_000)
     parser.add_argument("--parts-events", type=int, default=300_000, help="events of the day of parts")
     parser.add_argument("--journeys-events", type=int, default=1_000_000, help="events of funnels and retention")
+    parser.add_argument("--persons-events", type=int, default=1_000_000, help="events of figures of persons")
+    parser.add_argument("--fresh-events", type=int, default=1_000_000, help="events that come before a question")
     parser.add_argument("--archive-events", type=int, default=300_000, help="events of the days that are archived")
     parser.add_argument("--archive-days", type=int, default=90, help="days that are archived")
     parser.add_argument(
@@ -74,7 +78,7 @@ def main() -> None:
             report["streams"] = streams.bench(Path(folder), runs=wanted.runs, beside=wanted.beside)
         if "video" in which:
             report["video"] = video.bench(Path(folder), runs=min(wanted.runs, 3))
-        if {"ingest", "single", "tock", "plays", "parts", "archive", "counter"} & set(which):
+        if {"ingest", "single", "tock", "plays", "parts", "archive", "persons", "counter"} & set(which):
             _with_elasticsearch(report, which, wanted, Path(folder))
     results = Path(__file__).parent / "results"
     results.mkdir(exist_ok=True)
@@ -98,6 +102,9 @@ def _with_elasticsearch(report: dict[str, Any], which: list[str], wanted: argpar
             report["plays"] = plays.bench(running, stretches=wanted.stretches, runs=min(wanted.runs, 3))
         if "parts" in which:
             report["parts"] = parts.bench(running, events=wanted.parts_events, runs=min(wanted.runs, 3))
+        if "persons" in which:
+            sizes = {"events": wanted.persons_events, "fresh": wanted.fresh_events}
+            report["persons"] = persons.bench(running, **sizes, runs=wanted.runs)
         if "counter" in which:
             report["counted"] = counted.bench(running, posts=4000, runs=min(wanted.runs, 3))
             report["months"] = months.bench(running, usages=wanted.usages)
@@ -192,6 +199,10 @@ def table(report: dict[str, Any]) -> str:
         rows += _of_archive(found)
     if found := report.get("journeys"):
         rows += [(f"{pair}, {found['events']:,} events", "", "", str(ratio)) for pair, ratio in found["ratios"].items()]
+        memory = f"{found['memory_mb']['funnel']} MB; the whole process {found['memory_mb']['process']} MB"
+        rows.append((f"memory of a funnel, {found['events']:,} events", memory, "", ""))
+    if found := report.get("persons"):
+        rows += _of_persons(found)
     return "\n".join(
         "| " + " | ".join(row) + " |" + ("\n| --- | --- | --- | --- |" if row is rows[0] else "") for row in rows
     )
@@ -224,6 +235,25 @@ def _of_archive(found: dict[str, Any]) -> list[tuple[str, str, str, str]]:
         text = f"tock of {found['days']} archived days, {name}"
         rows.append((text, f"{here} ms", f"over indices: {indexed} ms", f"{found[f'{name}_ratio']}"))
     return rows
+
+
+def _of_persons(found: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+    unique, trend = found["q6"], found["q9"]
+    return [
+        (
+            f"exact persons by day over 90 days, {found['events']:,} events",
+            f"{unique['ours_s']} s",
+            f"Elasticsearch's estimate: {unique['theirs_s']} s",
+            str(unique["ratio"]),
+        ),
+        (f"the first question after {found['fresh']:,} new events", f"{found['q7_s']} s", "", ""),
+        (
+            "a trend of one event by day",
+            f"p50 {trend['ours_ms']} ms",
+            f"`_search`: p50 {trend['raw_ms']} ms",
+            f"{trend['over_ms']:+.2f} ms",
+        ),
+    ]
 
 
 def _of_streams(found: dict[str, Any]) -> list[tuple[str, str, str, str]]:

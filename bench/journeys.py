@@ -4,6 +4,9 @@ Q2    three-step ordered funnel, 7-day window ÷ chdb's `windowFunnel` over the 
 Q3    retention 30 × 30 days ÷ DuckDB's plain SQL over the same Parquet
 Q4    a funnel of 20 steps ÷ one of 5
 Q5    a strict funnel with an exclusion, by browser ÷ Q2
+Q8    memory of the funnel of Q2, in a process of its own: what it has at the most beside what it began with
+
+Q6, Q7 and Q9 are in persons.py, since they take Elasticsearch.
 
 The events are day parts as the gateway keeps them, written straight from generated documents: no Elasticsearch runs.
 What is measured is the median of runs that take turns, of all that comes after the parts are up to date.
@@ -13,13 +16,17 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from statistics import median
+from types import SimpleNamespace
 from typing import Any
 
 import duckdb
@@ -41,19 +48,19 @@ NOW = datetime(2026, 12, 1, tzinfo=UTC)
 PERIOD = Period(datetime(2026, 7, 1, tzinfo=UTC), datetime(2026, 9, 29, tzinfo=UTC))
 
 
+#: Nothing here asks Elasticsearch.
+NO_CLIENT: Any = None
+
+
 class Kept(Days):
     """Parts that are up to date as they are."""
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
+        super().__init__(settings, NO_CLIENT)
         self._folder = Folder(settings.parts_dir, settings.parts_max_bytes)
 
     def builder(self) -> Any:
-        return self
-
-    @property
-    def folder(self) -> Folder:
-        return self._folder
+        return SimpleNamespace(folder=self._folder)
 
     def update(self) -> list[date]:
         return self._folder.days()
@@ -68,7 +75,7 @@ def fill(settings: Settings, events: int) -> None:
         day = START + timedelta(days=number)
         midnight = to_ms(datetime(day.year, day.month, day.day, tzinfo=UTC))
         times = rng.sample(range(86_400_000), a_day)
-        sources = [_source(rng, midnight + ms) for ms in times]
+        sources = [json.dumps(source(rng, midnight + ms)).encode() for ms in times]
         building = folder.building(day)
         with Sorter(building) as sorter:
             sorter.add(Documents([f"{number}-{n}" for n in range(a_day)], sources))
@@ -79,9 +86,10 @@ def fill(settings: Settings, events: int) -> None:
         folder.replace(Part(FORMAT, day, "bench", Counters("bench", {}), (file,)))
 
 
-def _source(rng: random.Random, ms: int) -> bytes:
+def source(rng: random.Random, ms: int) -> dict[str, Any]:
+    """An event of this moment."""
     at = to_text(datetime.fromtimestamp(ms / 1000, UTC))
-    event = {
+    return {
         "@timestamp": at,
         "received_at": at,
         "event": rng.choice(NAMES),
@@ -90,7 +98,6 @@ def _source(rng: random.Random, ms: int) -> bytes:
         "is_robot": False,
         "url": f"https://shop.example/item/{rng.randrange(10**6)}",
     }
-    return json.dumps(event).encode()
 
 
 def funnel(steps: int, **further: Any) -> Funnel:
@@ -115,27 +122,54 @@ def bench(*, events: int, runs: int) -> dict[str, Any]:
         days = Kept(settings)
         files = [str(path) for path in sorted(settings.parts_dir.glob("*/*.parquet"))]
         ours = {
-            name: _asker(days, question)
+            name: partial(ask, days, question)
             for name, question in (("q2", THREE), ("five", FIVE), ("twenty", TWENTY), ("q5", STRICT), ("q3", RETENTION))
         }
         theirs: dict[str, Callable[[], Any]] = {"duckdb": lambda: _duckdb(files)}
         theirs |= _chdb(settings, files)
-        answers = {name: ask() for name, ask in (ours | theirs).items()}
+        answers = {name: asking() for name, asking in (ours | theirs).items()}
         _compare(answers)
+        memory_mb = _memory_mb(settings, [step.count for step in answers["q2"].steps])
         seconds: dict[str, list[float]] = {name: [] for name in answers}
         for _ in range(runs):
-            for name, ask in (ours | theirs).items():
+            for name, asking in (ours | theirs).items():
                 started = time.perf_counter()
-                ask()
+                asking()
                 seconds[name].append(time.perf_counter() - started)
     found: dict[str, Any] = {name: round(median(times), 4) for name, times in seconds.items()}
     pairs = (("q2", "chdb"), ("q2", "mergetree"), ("q3", "duckdb"), ("twenty", "five"), ("q5", "q2"))
     ratios = {f"{one}/{other}": round(found[one] / found[other], 2) for one, other in pairs if other in found}
-    return {"events": events, "seconds": found, "ratios": ratios}
+    return {"events": events, "seconds": found, "ratios": ratios, "memory_mb": memory_mb}
 
 
-def _asker(days: Days, question: Any) -> Callable[[], Any]:
-    return lambda: engine.answer(question, days, NOW, Budget(days.settings, time.monotonic()))
+#: What the process of Q8 does: it prints the funnel, and its memory in KB before and at the highest.
+_PROGRAM = """
+import json, re, sys
+from pathlib import Path
+from bench import journeys
+from metronome.settings import Settings
+
+def held():
+    # Not ru_maxrss: that of a process begins with what its parent held.
+    return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+
+journeys.ask(journeys.Kept(Settings(home=Path(sys.argv[1]) / "none")), journeys.THREE)
+before = held()
+found = journeys.ask(journeys.Kept(Settings(home=Path(sys.argv[1]))), journeys.THREE)
+print(json.dumps([[step.count for step in found.steps], before, held()]))
+"""
+
+
+def _memory_mb(settings: Settings, expected: list[int]) -> dict[str, float]:
+    """Q8: the funnel's memory, and the whole process's with Python and the libraries that it has loaded."""
+    run = [sys.executable, "-c", _PROGRAM, str(settings.home)]
+    counts, before, most = json.loads(subprocess.run(run, stdout=subprocess.PIPE, check=True).stdout)
+    assert counts == expected, "the funnel differs in a process of its own"
+    return {"funnel": round((most - before) / 1024), "process": round(most / 1024)}
+
+
+def ask(days: Days, question: Any) -> Any:
+    return engine.answer(question, days, NOW, Budget(days.settings, time.monotonic()))
 
 
 def _compare(answers: dict[str, Any]) -> None:
@@ -202,6 +236,4 @@ def _chdb(settings: Settings, files: list[str]) -> dict[str, Callable[[], Any]]:
 
 
 if __name__ == "__main__":
-    import sys
-
     print(json.dumps(bench(events=int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000, runs=3), indent=1))

@@ -67,6 +67,14 @@ KINDS = {
         ["cohort,period,size,returned,rate,complete", "2026-10-05,0,2,0,0.0,true", "2026-10-05,1,2,1,0.5,true",
          "2026-10-06,0,0,0,,true", "2026-10-06,1,0,,,false"],
     ),
+    "lifecycle": (
+        ("lifecycle", "--interval", "day"),
+        ["bucket,new,returning,resurrecting,dormant,complete", "2026-10-05,2,0,0,0,true", "2026-10-06,0,1,0,1,true"],
+    ),
+    "lifecycle of one event, in two": (
+        ("lifecycle", "buy", "--split", "new_returning"),
+        ["bucket,new,returning,complete", "2026-10-05,0,0,true", "2026-10-06,1,0,true"],
+    ),
     "paths": (("paths", "view", "--within", "2d", "--depth", "1", "--question", '{"across_sessions": true}'), ["step,from,to,count,median_s", "0,view,buy,1,88200.0"]),
     "values": (("values", "browser", "--subject", "distinct_id"), ["value,events,subjects", "Firefox,2,1", "Chrome,1,1"]),
     "values, filtered": (("values", "event", "--where", "price>=12.5", "--where", "browser!=Chrome"), ["value,events,subjects", "buy,1,1"]),

@@ -102,6 +102,19 @@ def test_counters_tell_events_subjects_and_names(watching: Watching) -> None:
     wait_for(lambda: watcher.next() == ("counters", wanted), "the counters to see all four", timeout_s=60)
 
 
+def test_who_turns_out_to_be_one_person_is_counted_once(watching: Watching) -> None:
+    watching.tick({"id": "x", "distinct_id": "visitor"}, {"id": "x", "distinct_id": "jane"})
+    watcher = watching.watch("/live/counters")
+    wait_for(lambda: watcher.next()[1]["5m"]["subjects"] == 2, "the counters to see two", timeout_s=60)
+    watching.tick({"event": "$identify", "distinct_id": "jane", "linked_id": "visitor"})
+
+    def both() -> tuple[int, int]:
+        counters = watcher.next()[1]["5m"]
+        return counters["events"], counters["subjects"]
+
+    wait_for(lambda: both() == (3, 1), "the counters to see one person", timeout_s=60)
+
+
 def test_five_hundred_watchers_see_every_event(watching: Watching) -> None:
     """All read with one selector, so that the test costs little beside what it tests."""
     request = f"GET /live/events HTTP/1.1\r\nHost: {watching.bind}\r\nAccept: text/event-stream\r\n\r\n".encode()

@@ -26,7 +26,7 @@ Decorator = Callable[[Command], Command]
 
 @click.group()
 def ask() -> None:
-    """Ask for figures over time, funnels, retention, paths, persons, values, fields and events.
+    """Ask for figures over time, funnels, retention, lifecycle, paths, persons, values, fields and events.
 
     Each command makes a question of its options and prints the answer as a table; --json prints all of it, --csv the
     table for other programs. --question takes the question itself, as JSON or @FILE, where options aren't enough
@@ -109,6 +109,17 @@ def funnel(events: Sequence[str], **given: Any) -> dict[str, Any]:
 def retention(start: str | None, returns: str | None, **given: Any) -> dict[str, Any]:
     """How many came back, by period since they did START; coming back is the event RETURNS, or any."""
     return {"start": _step(start), "return": _step(returns), **_said(given)}
+
+
+@_question(
+    "lifecycle",
+    click.argument("event", required=False),
+    click.option("--interval", help="hour, day, week, month or year."),
+    click.option("--split", help="lifecycle (four states), or new_returning (two)."),
+)
+def lifecycle(event: str | None, **given: Any) -> dict[str, Any]:
+    """Who is new, returns, comes back after a pause, or stays away; being active is EVENT, or any."""
+    return {"active": _step(event), **_said(given)}
 
 
 @_question(

@@ -11,7 +11,7 @@
    search.py           sends a search, pages through its rows, and waits for a shard that is being made
    shipped.py          documents of other shippers: their facts are derived on reading
    arriving.py         events as they come, for those who watch
-   journeys/           funnels, retention and paths, from day parts
+   journeys/           funnels, retention, lifecycle and paths, from day parts
    persons/            figures of persons, and the persons themselves, from day parts
 4. partial.py      a source's part of an answer, in a form that can be added up
 5. answer.py       figures with typed keys, whether they are exact, and up to which time they hold every event
@@ -55,6 +55,7 @@ from metronome.query.journeys.questions import (
     Behind,
     Exclusion,
     Funnel,
+    Lifecycle,
     Paths,
     Resolver,
     Retention,
@@ -62,8 +63,8 @@ from metronome.query.journeys.questions import (
     Window,
 )
 from metronome.query.persons import answering as _persons  # noqa: F401 - the same
-from metronome.query.persons.questions import Evidence, FromParts, Members, Persons
-from metronome.query.persons.rules import Did, Ids, OfPerson, asks_persons, events_of
+from metronome.query.persons.questions import EventsOf, Evidence, FromParts, Members, Persons, PropertiesOf
+from metronome.query.persons.rules import Did, Ids, OfPerson, asks_persons, events_of, of_field, property_of
 from metronome.query.question import (
     Count,
     Known,
@@ -125,6 +126,7 @@ __all__ = [
     "Contains",
     "Count",
     "Did",
+    "EventsOf",
     "Every",
     "Evidence",
     "Exclusion",
@@ -136,6 +138,7 @@ __all__ = [
     "Is",
     "Item",
     "Known",
+    "Lifecycle",
     "Listing",
     "Max",
     "Mean",
@@ -152,6 +155,7 @@ __all__ = [
     "Persons",
     "Positions",
     "Properties",
+    "PropertiesOf",
     "Property",
     "Question",
     "Ranges",
@@ -174,6 +178,8 @@ __all__ = [
     "buckets",
     "events_of",
     "of_app",
+    "of_field",
     "open_door",
+    "property_of",
     "watching",
 ]

@@ -154,7 +154,7 @@ def _asked(where: Condition, kinds: Kinds) -> Json:
 
 def event_of(hit: Json) -> Event:
     """A document as a flat event, with `_id` and `_index`."""
-    event = dict(_flat(hit["_source"]))
+    event = dict(flat(hit["_source"]))
     if "received_at" not in event:
         derive(event, shipped=True)
         # The facts have been derived from the visitor's agent. The agent itself is never shown.
@@ -162,10 +162,11 @@ def event_of(hit: Json) -> Event:
     return {"_id": hit["_id"], "_index": hit["_index"], **event}
 
 
-def _flat(document: Json, before: str = "") -> Iterator[tuple[str, Any]]:
+def flat(document: Json, before: str = "") -> Iterator[tuple[str, Any]]:
+    """The fields of a document, by their full names."""
     for name, value in document.items():
         if isinstance(value, dict):
-            yield from _flat(value, f"{before}{name}.")
+            yield from flat(value, f"{before}{name}.")
         else:
             yield before + name, value
 

@@ -138,12 +138,13 @@ class Arrivals:
 
     async def asked(self, question: Any) -> Any:
         """The answer to one question, from a thread."""
-        return (await self.all_asked(question))[0]
+        return (await self.run(lambda ask: ask(question)))[0]
 
-    async def all_asked(self, *questions: Any) -> list[Any]:
+    async def run(self, work: Callable[[Ask], Any]) -> Any:
+        """What `work` gives, which runs in a thread and asks its questions there."""
         if self._ask is None:
             self._ask = self._make_ask()
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._ask, *questions)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, self._ask)
 
     async def _fill(self) -> None:
         while True:

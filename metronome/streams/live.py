@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
@@ -22,11 +22,11 @@ import orjson
 
 from metronome.dialects.query.read import condition, robots
 from metronome.errors import BadQuestion, Forbidden, MetronomeError, NotFound
-from metronome.periods import Period
-from metronome.query import All, Condition, Is, Question, Unique, Values, asks_persons
+from metronome.query import All, Condition, Is, Resolver, asks_persons
 from metronome.streams.arrivals import Arrivals, Entry
 from metronome.streams.events import EventStream
 from metronome.streams.head import Head
+from metronome.streams.live_counts import counted
 
 if TYPE_CHECKING:
     from metronome.streams.hub import Doors
@@ -47,17 +47,12 @@ KEPT = 4
 #: A cursor is sent at least this often while events pass by that the watcher doesn't want.
 CURSOR_S = 5.0
 
+#: Seconds between two counts, and the least pause behind one that took long.
 COUNT_EVERY_S = 2.0
-WINDOWS = {"5m": timedelta(minutes=5), "30m": timedelta(minutes=30)}
-
-#: Names of events in the counters; the others together are `$other`.
-MOST_NAMES = 50
+PAUSE_S = 0.5
 
 #: Most different conditions of counters at one time. Those who ask the same share one computation.
 MOST_COUNTED = 50
-
-#: Whose values are counted as subjects.
-SUBJECT = "distinct_id"
 
 
 async def events(stream: EventStream, doors: Doors) -> None:
@@ -174,6 +169,7 @@ class Counting:
     """The counters of one condition, computed once for all who watch them."""
 
     arrivals: Arrivals
+    people: Callable[[], Resolver]
     where: Condition
     watchers: int = 0
     _task: asyncio.Task[None] | None = None
@@ -206,34 +202,20 @@ class Counting:
             except MetronomeError:
                 # What arrives is watched as well, and says in the log why Elasticsearch can't be asked.
                 await asyncio.sleep(COUNT_EVERY_S)
-            await asyncio.sleep(max(0.5, COUNT_EVERY_S - (time.monotonic() - started)))
+            await asyncio.sleep(max(PAUSE_S, COUNT_EVERY_S - (time.monotonic() - started)))
 
-    async def _counted(self) -> dict[str, Any]:
+    async def _counted(self) -> Mapping[str, Any]:
         now = datetime.now(UTC)
-        questions = []
-        for span in WINDOWS.values():
-            period = Period(now - span, now + timedelta(seconds=1))
-            questions += [
-                Question(self.where, period=period),
-                Question(self.where, Unique(SUBJECT), period=period),
-                Question(self.where, by=(Values("event"),), period=period),
-            ]
-        found = iter(await self.arrivals.all_asked(*questions))
-        return {name: _window(next(found), next(found), next(found)) for name in WINDOWS}
-
-
-def _window(count: Any, subjects: Any, named: Any) -> dict[str, Any]:
-    by_event = {str(row.key[0]): row.value for row in named.rows[:MOST_NAMES]}
-    if len(named.rows) > MOST_NAMES:
-        by_event["$other"] = sum(row.value for row in named.rows[MOST_NAMES:])
-    return {"events": count.total, "subjects": subjects.total, "by_event": by_event}
+        found: Mapping[str, Any] = await self.arrivals.run(lambda ask: counted(ask, self.people(), self.where, now))
+        return found
 
 
 @dataclass
 class Live:
-    """What all watchers share."""
+    """What all watchers share. `people` says who is whom; it is called once somebody watches counters."""
 
     arrivals: Arrivals
+    people: Callable[[], Resolver]
     _counted: dict[Condition, Counting] = field(default_factory=dict)
     _wanted: WeakValueDictionary[Condition, Wanted] = field(default_factory=WeakValueDictionary)
 
@@ -250,7 +232,7 @@ class Live:
             self._counted = {key: one for key, one in self._counted.items() if one.watchers}
             if len(self._counted) >= MOST_COUNTED:
                 return None
-            self._counted[where] = Counting(self.arrivals, where)
+            self._counted[where] = Counting(self.arrivals, self.people, where)
         return self._counted[where]
 
 

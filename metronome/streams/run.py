@@ -8,12 +8,16 @@ import logging
 import signal
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import cache
+
+from elasticsearch import Elasticsearch
 
 from metronome import logs, process
 from metronome.errors import SetupError
 from metronome.files import Lock
 from metronome.intake import Intake
 from metronome.metrics import Metrics
+from metronome.people.people import People
 from metronome.query import Ask, open_door
 from metronome.settings import Settings
 from metronome.spool.files import make_folder
@@ -59,11 +63,23 @@ def run(settings: Settings, find: Callable[[], Address | None], routes: Mapping[
 
 def live_of(settings: Settings, find: Callable[[], Address | None]) -> Live:
     """What watchers share. Elasticsearch isn't asked before there is one."""
+    client = cache(lambda: connect(settings, find()))
 
     def make_ask() -> Ask:
-        return open_door(connect(settings, find()), settings, lambda: datetime.now(UTC))
+        return open_door(client(), settings, lambda: datetime.now(UTC))
 
-    return Live(Arrivals(make_ask, settings.home / "live.json", settings.index_prefix))
+    arrivals = Arrivals(make_ask, settings.home / "live.json", settings.index_prefix)
+    return Live(arrivals, cache(lambda: _everybody(settings, client())))
+
+
+def _everybody(settings: Settings, client: Elasticsearch) -> People:
+    """Who is whom, by the links of archived days too. It is brought up to date whenever it is asked."""
+    if not settings.archive:
+        return People(settings, client)
+    # boto3 takes memory: only who has an archive pays for it.
+    from metronome.archive.asking import Archive
+
+    return People(settings, client, Archive(settings, client).further())
 
 
 async def _serve(settings: Settings, spool: Spool, metrics: Metrics, routes: Mapping[str, Route], live: Live) -> None:

@@ -75,6 +75,25 @@ def test_a_witness_says_how_far_a_subject_got_and_what_stopped_it(
     assert [event["id"][0] for event in witness["events"]] == [subject] * level
 
 
+def test_a_lifecycle_says_by_which_events_a_subject_has_its_state(asked: Any) -> None:
+    question = {"active": {"event": "view"}, "explain": {"subject": "c"}, "from": "2026-10-05", "to": "2026-10-07"}
+    found = asked("lifecycle", question)["result"]
+    assert [(line["name"], line["values"], line["total"]) for line in found["series"]] == [
+        ("new", [3, 0, 0], 3), ("returning", [0, 1, 0], 1), ("resurrecting", [0, 0, 0], 0), ("dormant", [0, 2, 1], 3)
+    ]  # fmt: skip
+    first, second = at("c", 0, "2026-10-05T12:00"), at("c", 1, "2026-10-06T12:00")
+    shown = [
+        {name: shortened(one) if isinstance(one, dict) else one for name, one in row.items()}
+        for row in found["witness"]
+    ]
+    assert shown == [
+        {"bucket": "2026-10-05", "state": "new", "event": first, "before": None},
+        {"bucket": "2026-10-06", "state": "returning", "event": second, "before": first},
+        {"bucket": "2026-10-07", "state": "dormant", "event": None, "before": second},
+    ]
+    assert asked("lifecycle", {"split": "four"}, 400)["error"]["message"].startswith("split: Must be one of")
+
+
 def test_steps_can_be_opened_to_see_who_is_behind_them(asked: Any) -> None:
     found = {}
     for state, step in (("reached", 1), ("reached", 3), ("dropped", 2), ("dropped", 3)):

@@ -327,8 +327,9 @@ def test_what_cannot_be_saved_says_why(gateway: Gateway, path: str, body: Any, s
 @pytest.mark.parametrize(
     ("kind", "question", "said"),
     [
-        ("events", {"segment": PRO}, "segment: events can't ask who persons are"),
-        ("properties", {"where": [{"field": "person.plan", "op": "exists"}]}, "where: properties can't ask who"),
+        ("trend", {"series": [{"measure": "sum:person.age"}]}, "series: 'person.age' is a property of persons"),
+        ("trend", {"series": [{}], "subject": "person.age"}, "subject: 'person.age' is a property of persons"),
+        ("retention", {"start": {}, "value": "sum:person.age"}, "value: 'person.age' is a property of persons"),
         ("people", {"subject": "session"}, "subject: people are persons"),
         ("people", {"sort": "name"}, "sort: Must be one of: last_seen, first_seen, events"),
         ("people", {"cursor": "AAAA"}, "cursor: it isn't one of ours"),
@@ -445,6 +446,15 @@ def test_a_key_of_one_application_learns_nothing_of_others(gateway_for: Callable
         ("POST", "/query/trend", {**unique, "where": [pro]}),
         ("POST", "/query/funnel", {**SPAN, "steps": [{"where": [{"not": pro}]}, {}]}),
         ("POST", "/query/trend", {**unique, "segment": {"ids": ["jane"]}}),
+        ("POST", "/query/trend", {**unique, "by": ["person.plan"]}),
+        ("POST", "/query/trend", {**SPAN, "series": [{"measure": "unique:person.plan"}]}),
+        ("POST", "/query/values", {**SPAN, "field": "person.plan"}),
+        ("POST", "/query/funnel", {**SPAN, "steps": [{}, {}], "by": "person.plan"}),
+        ("POST", "/query/funnel", {**SPAN, "steps": [{}, {}], "hold": ["person.plan"]}),
+        ("POST", "/query/retention", {**SPAN, "start": {}, "by": "person.plan"}),
+        ("POST", "/query/paths", {**SPAN, "start": {}, "node": "person.plan"}),
+        ("POST", "/query/events", {**SPAN, "where": [pro]}),
+        ("POST", "/query/properties", {**SPAN, "where": [{"not": pro}]}),
         ("PUT", "/saved/segments/buyers", {"rule": once}),
         ("GET", "/saved/segments", None),
     ]

@@ -172,6 +172,15 @@ READY = {
     "active-users-by-month": {"timeStep": "month", "data": [{"tsId": 681, "value": 2}]},
     # u1 is active on 2 of 30 days, u2 on 1.
     "stickiness": {"data": pytest.approx(100 * 1.5 / 30)},
+    "new-against-returning": {"timeStep": "day", "data": [
+        {"tsId": day, "group": [state], "value": value}
+        for day, both in ((20731, (2, 0)), (20732, (0, 1)), (20733, (0, 0)))
+        for state, value in zip(("new", "returning"), both, strict=True)
+    ]},
+    "lifecycle": {"timeStep": "week", "data": [
+        {"tsId": 2962, "group": [state], "value": value}
+        for state, value in (("new", 2), ("returning", 0), ("resurrecting", 0), ("dormant", None))
+    ]},
     "top-events": {"data": [{"group": ["view"], "value": 3}, {"group": ["download"], "value": 1}]},
     "first-two-steps": {"data": [{"order": 1, "value": 2}, {"order": 2, "value": 1}]},
 }  # fmt: skip

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oracles import funnels
 from oracles import persons as oracle
-from parted import Parted
+from parted import Parted, as_document
 from test_numbers import fill, random_events
 from test_sources import QUESTIONS
 
@@ -32,6 +32,7 @@ from metronome.query import (
     AnyOf,
     Count,
     Did,
+    EventsOf,
     Evidence,
     FromParts,
     Funnel,
@@ -42,6 +43,8 @@ from metronome.query import (
     Not,
     OfPerson,
     Persons,
+    PropertiesOf,
+    Property,
     Ranges,
     Unique,
     Values,
@@ -49,11 +52,13 @@ from metronome.query import (
 )
 from metronome.query.condition import Condition, typed, values_of
 from metronome.query.journeys import engine
-from metronome.query.persons import counting, evidence, listing
+from metronome.query.persons import counting, documents, evidence, listing
 
 START = datetime(2026, 10, 24, 12, tzinfo=UTC)  # the clocks of Berlin change on the 25th
 PERIOD = Period(START, START + timedelta(days=3))
 NOW = START + timedelta(days=5)
+#: Later than every event arrives.
+LATER = START + timedelta(days=9)
 BERLIN = ZoneInfo("Europe/Berlin")
 
 #: PERSON_CASES=5000 looks longer.
@@ -140,6 +145,20 @@ def test_counts_lists_journeys_and_evidence_of_persons_are_those_of_brute_force(
         check_evidence(days, Evidence((VIEW, AnyOf(BUY, VIEW)), name, where, PERIOD, as_of=as_of), kept, known)
 
 
+@settings(SETTINGS, max_examples=CASES // 4)
+@given(EVENTS, WHERES, AS_OF, st.booleans())
+def test_events_and_fields_of_persons_are_those_of_brute_force(
+    events: list[dict[str, Any]], where: Condition, as_of: datetime | None, newest: bool
+) -> None:
+    who = oracle.with_persons(events, as_of)
+    known = oracle.Known(who, as_of)
+    kept = [one for one in who if known.holds(where, one)]
+    with tempfile.TemporaryDirectory(prefix="parted") as folder:
+        days = Parted(Path(folder), events)
+        check_documents(days, EventsOf(where, PERIOD, 4, newest, True, None, as_of), kept)
+        check_properties(days, PropertiesOf(where, PERIOD, as_of), kept)
+
+
 def in_period(event: dict[str, Any]) -> bool:
     assert PERIOD.start is not None and PERIOD.end is not None
     return PERIOD.start <= from_ms(event["@timestamp"]) < PERIOD.end
@@ -200,6 +219,38 @@ def check_funnel(days: Parted, question: Funnel, kept: list[dict[str, Any]]) -> 
     found = engine.answer(question, days, NOW, days.budget())
     expected = funnels.funnel(replace(question, where=All(), subject="who"), kept, NOW)
     assert replace(found, events=0, histogram=()) == replace(expected, histogram=())
+
+
+def check_documents(days: Parted, question: EventsOf, kept: list[dict[str, Any]]) -> None:
+    """Every event once, in the total order or its reverse, as it was sent."""
+    expected = sorted(filter(in_period, kept), key=total_order, reverse=question.newest_first)
+    found: list[dict[str, Any]] = []
+    after, more = None, True
+    while more:
+        page = documents.listed(replace(question, after=after), days.scene(question.as_of), LATER)
+        assert (page.total, len(page.events) <= question.limit) == (len(expected), True)
+        found += page.events
+        after, more = page.after, page.after is not None
+    assert [one["_id"] for one in found] == [one["_id"] for one in expected]
+    for one, sent in zip(found, expected, strict=True):
+        document = as_document({name: value for name, value in sent.items() if name != "who"})
+        assert {name: one[name] for name in document} == document
+
+
+def check_properties(days: Parted, question: PropertiesOf, kept: list[dict[str, Any]]) -> None:
+    own = [(one["@timestamp"], as_document(one)) for one in filter(in_period, kept)]
+    names = {name for _, document in own for name in document} - {"who"}
+    expected = []
+    for name in names:
+        having = [(at_, values_of(document, name)) for at_, document in own if values_of(document, name)]
+        if having:
+            values = {typed(value) for _, several in having for value in several}
+            kinds = {{"text": "string", "number": "number", "flag": "boolean"}[kind] for kind, _ in values}
+            times = [at_ for at_, _ in having]
+            seen = from_ms(min(times)), from_ms(max(times))
+            expected.append(Property(name, tuple(sorted(kinds)), len(having), len(values), True, *seen))
+    expected.sort(key=lambda one: (-one.events, one.name))
+    assert documents.described(question, days.scene(question.as_of)) == tuple(expected)
 
 
 def check_evidence(days: Parted, question: Evidence, kept: list[dict[str, Any]], known: oracle.Known) -> None:

@@ -7,6 +7,7 @@
     trend.py      series and measures              draw.py       a trend, answered
     formula.py    formulas over series             lists.py      values, properties, events
     journeys.py   funnel, retention, paths         journey_schemas.py    their keys
+    lifecycle.py  new, returning, resurrecting and dormant subjects
     people.py     timeline, people               segments.py   rules about persons
     saved.py      segments over HTTP             external.py   figures of external series
     table.py      JSON with an ETag, CSV, NDJSON; parquet.py: the same as Parquet
@@ -34,6 +35,7 @@ from metronome.dialects import Dialect, Doors, Paths, errors
 from metronome.dialects.query import journeys, lists, people, saved, trend
 from metronome.dialects.query.draw import Drawing
 from metronome.dialects.query.journey_schemas import FunnelSchema, PathsSchema, RetentionSchema
+from metronome.dialects.query.lifecycle import LifecycleSchema
 from metronome.dialects.query.metrics.library import Library
 from metronome.dialects.query.metrics.paths import saved_paths
 from metronome.dialects.query.metrics.routes import add_routes, library
@@ -63,6 +65,7 @@ SCHEMAS: dict[str, Schema] = {
     "trend": TrendSchema(),
     "funnel": FunnelSchema(),
     "retention": RetentionSchema(),
+    "lifecycle": LifecycleSchema(),
     "paths": PathsSchema(),
     "values": ValuesSchema(),
     "properties": PropertiesSchema(),
@@ -93,7 +96,7 @@ def blueprint(doors: Doors) -> Blueprint:
         asked = _of_the_key(kind, to_question(kind, given), bound_app())
         shelf = replace(shelf, robots=asked["robots"])
         shared = common(asked, now := doors.clock(), kind)
-        shared = with_segment(kind, shared, asked, bound_app(), doors.segments.get)
+        shared = with_segment(shared, asked, bound_app(), doors.segments.get)
         with watched(request):
             engine, result, answers = _answered(kind, asked, shared, doors, key, now, shelf)
         meta = _meta(engine, shared, asked, answers, (time.perf_counter() - started) * 1000)
@@ -133,16 +136,20 @@ def _answered(
         return _ENGINES[drawing.of_persons or drawing.recounted], result, drawing.answers
     if kind in journeys.KINDS:
         return "parts", *journeys.answered(kind, asked, shared, doors.ask)
+    parts, found, answers = _listed(kind, asked, shared, doors, key)
+    return _ENGINES[parts], found, answers
+
+
+def _listed(kind: str, asked: Mapping[str, Any], shared: Common, doors: Doors, key: bytes) -> lists.Result:
     if kind == "people":
-        return "parts", *people.people(asked, shared, doors, key)
+        return people.people(asked, shared, doors, key)
     if kind == "timeline":
-        return "elasticsearch", *people.timeline(asked, shared, doors, key)
+        return people.timeline(asked, shared, doors, key)
     if kind == "values":
-        parts, found, answers = lists.values(asked, shared, doors.ask)
-        return _ENGINES[parts], found, answers
+        return lists.values(asked, shared, doors.ask)
     if kind == "properties":
-        return "elasticsearch", *lists.properties(asked, shared, doors.ask)
-    return "elasticsearch", *lists.events(asked, shared, doors.ask, key)
+        return lists.properties(asked, shared, doors.ask)
+    return lists.events(asked, shared, doors.ask, key)
 
 
 #: By whether day parts have answered.
@@ -243,6 +250,7 @@ _SUMMARIES = {
     "trend": "Figures over time, by groups, with formulas",
     "funnel": "How many did one step after another",
     "retention": "How many came back, by period since their start",
+    "lifecycle": "Who is new, returns, comes back after a pause, or stays away",
     "paths": "What follows an event, or came before it",
     "values": "Values of a field",
     "properties": "Fields that events have",
@@ -289,7 +297,7 @@ def _operation(kind: str, schema: type[Schema] | None) -> dict[str, Any]:
             },
             "304": {"description": "Unchanged since the ETag sent as If-None-Match"},
             **errors(400, 503),
-            **(_too_much() if kind in (*journeys.KINDS, "trend", "values", "people") else {}),
+            **_too_much(),
         },
     }
     if schema is not None:
@@ -306,7 +314,10 @@ def _too_much() -> dict[str, Any]:
 
 
 DIALECT = Dialect(
-    NAME, "Ask for figures over time, funnels, retention, paths, persons, values, fields and events.", blueprint, paths
+    NAME,
+    "Ask for figures over time, funnels, retention, lifecycle, paths, persons, values, fields and events.",
+    blueprint,
+    paths,
 )
 
 __all__ = ["DIALECT"]

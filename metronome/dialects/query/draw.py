@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from metronome.dialects.query.external import Figures, Group, figures_of
@@ -36,6 +37,8 @@ from metronome.query import (
     Values,
     asks_persons,
     buckets,
+    of_field,
+    property_of,
 )
 from metronome.query.condition import typed
 from metronome.query.journeys.answers import Matched
@@ -105,7 +108,7 @@ class Drawing:
         named = tuple(order[: trend.top])
         rest = [(OTHER, others_than(trend.by, named))] if len(order) > len(named) else []
         if len(trend.by) == 1:
-            rest.append((NONE, Missing(trend.by[0])))
+            rest.append((NONE, of_field(trend.by[0], Missing)))
         complete = trend.top is None
         within = All() if complete else AnyOf(*(_is_group(trend.by, group) for group in named))
         return Slots(named, tuple(rest), within)
@@ -198,8 +201,11 @@ class Drawing:
     def of_persons(self) -> bool:
         """Whether any figure needs persons; then all come from day parts, and see the same moment."""
         series = self.trend.series
-        counted = any(isinstance(measure, Persons) for one in series for measure in one.measures)
-        return counted or any(map(asks_persons, (self.common.where, *(one.where for one in series))))
+        measures = [measure for one in series for measure in one.measures]
+        names = [*self.trend.by, *(measure.field for measure in measures if isinstance(measure, Unique))]
+        counted = any(isinstance(measure, Persons) for measure in measures)
+        asked = any(map(asks_persons, (self.common.where, *(one.where for one in series))))
+        return counted or asked or any(property_of(name) is not None for name in names)
 
     def witness(self) -> dict[str, Any]:
         """The events of one subject that the figures count: of each series how many, and the first in each bucket."""
@@ -268,22 +274,31 @@ def of_nothing(series: Series) -> Value:
 def others_than(by: Sequence[str], groups: Sequence[Group]) -> Condition:
     """Matches events that are in a group other than these, even if they are also in one of these."""
     first = list(dict.fromkeys(group[0] for group in groups))
-    beside: Condition = Outside(by[0], tuple(value[1] for value in first if value is not None))
+    beside = _outside(by[0], first)
     if len(by) == 1:
         return beside
     # by = ("a", "b")    a is none of these; or a is one of them, and b none of those that stand beside it
-    parts: list[Condition] = [beside] if None in first else [beside, Missing(by[0])]
+    parts: list[Condition] = [beside] if None in first else [beside, of_field(by[0], Missing)]
     for value in first:
         seconds = [group[1] for group in groups if group[0] == value]
-        rest: Condition = Outside(by[1], tuple(one[1] for one in seconds if one is not None))
+        rest = _outside(by[1], seconds)
         if None not in seconds:
-            rest = AnyOf(rest, Missing(by[1]))
+            rest = AnyOf(rest, of_field(by[1], Missing))
         parts.append(All(_is_group(by[:1], (value,)), rest))
     return AnyOf(*parts)
 
 
 def _is_group(by: Sequence[str], group: Group) -> Condition:
-    return All(*(Missing(f) if value is None else Is(f, value[1]) for f, value in zip(by, group, strict=True)))
+    return All(*(of_field(name, partial(_has, value)) for name, value in zip(by, group, strict=True)))
+
+
+def _has(value: Any, field: str) -> Condition:
+    return Missing(field) if value is None else Is(field, value[1])
+
+
+def _outside(field: str, values: Sequence[Any]) -> Condition:
+    """The field has a value other than these typed ones."""
+    return of_field(field, lambda name: Outside(name, tuple(value[1] for value in values if value is not None)))
 
 
 def _sortable(value: Any) -> tuple[Any, ...]:

@@ -1,6 +1,6 @@
 """Funnel, retention and paths: from the contract's JSON to questions, and from answers to the contract's JSON.
 
-Source: query contract, sections 3 to 5.
+A lifecycle (lifecycle.py) is read and answered in the same way. Source: query contract, sections 3 to 5.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from metronome.dialects.query.read import Common, only, own_name, step
+from metronome.dialects.query import lifecycle
+from metronome.dialects.query.draw import shown
+from metronome.dialects.query.read import Common, only, own_field, own_name, step
 from metronome.errors import BadQuestion
-from metronome.periods import Every, from_ms, to_text
+from metronome.periods import Every
 from metronome.query import (
     Answer,
     AnyOf,
@@ -39,7 +41,7 @@ from metronome.query.journeys.questions import (
     MOST_STEPS,
 )
 
-KINDS = ("funnel", "retention", "paths")
+KINDS = ("funnel", "retention", "lifecycle", "paths")
 
 #: Buckets of a funnel's trend: each is a funnel of its own.
 MOST_BUCKETS = 400
@@ -260,14 +262,10 @@ def _times(times: answers.Times | None) -> dict[str, Any] | None:
 def _witness(witness: answers.Witness) -> dict[str, Any]:
     stopped = None
     if witness.stopped is not None:
-        event = None if witness.stopped.event is None else _event(witness.stopped.event)
+        event = None if witness.stopped.event is None else shown(witness.stopped.event)
         stopped = {"step": witness.stopped.step, "reason": witness.stopped.reason, "event": event}
-    events = [{"step": one.step, **_event(one)} for one in witness.events]
+    events = [{"step": one.step, **shown(one)} for one in witness.events]
     return {"level": witness.level, "events": events, "stopped": stopped}
-
-
-def _event(matched: answers.Matched) -> dict[str, Any]:
-    return {"id": matched.id, "index": matched.index, "at": to_text(from_ms(matched.at_ms))}
 
 
 # Retention
@@ -321,7 +319,7 @@ def _summed(given: str | None) -> str | None:
     kind, _, name = given.partition(":")
     if kind != "sum" or not name:
         raise BadQuestion('value: "sum:" and a field of numbers, such as "sum:props.price"', field="value")
-    return own_name(name)
+    return own_field(name, "value")
 
 
 def _drawn_retention(found: answers.RetentionAnswer, every: Every) -> dict[str, Any]:
@@ -332,8 +330,8 @@ def _drawn_retention(found: answers.RetentionAnswer, every: Every) -> dict[str, 
         result["witness"] = [
             {
                 "cohort": every.label(one.cohort),
-                "birth": _event(one.birth),
-                "returns": [{"cell": cell, **_event(event)} for cell, event in one.returns.items()],
+                "birth": shown(one.birth),
+                "returns": [{"cell": cell, **shown(event)} for cell, event in one.returns.items()],
             }
             for one in found.witness
         ]
@@ -393,5 +391,6 @@ def _drawn_paths(found: answers.PathsAnswer) -> dict[str, Any]:
 _KINDS: dict[str, Callable[[Mapping[str, Any], Common], tuple[Any, Callable[[Any], dict[str, Any]]]]] = {
     "funnel": _funnel,
     "retention": _retention,
+    "lifecycle": lifecycle.read,
     "paths": _paths,
 }

@@ -23,30 +23,35 @@ from metronome.query import (
     All,
     Answer,
     Ask,
+    Condition,
     Contains,
     Count,
+    EventsOf,
     Listing,
+    Page,
     Properties,
+    PropertiesOf,
     Question,
     Values,
     asks_persons,
+    of_field,
+    property_of,
 )
 from metronome.query.condition import typed
 
-Result = tuple[dict[str, Any], list[Answer]]
+#: Whether day parts have answered, the result, and the answers that it was made of.
+Result = tuple[bool, dict[str, Any], list[Answer]]
 
 
-def values(asked: Mapping[str, Any], common: Common, ask: Ask) -> tuple[bool, dict[str, Any], list[Answer]]:
-    """The values of a field, in most events first, with the number of subjects that have events with the value.
-
-    Also says whether day parts have answered.
-    """
+def values(asked: Mapping[str, Any], common: Common, ask: Ask) -> Result:
+    """The values of a field, in most events first, with the number of subjects that have events with the value."""
     name, search = own_name(asked["field"]), asked["search"]
-    where = All(common.where, event(asked["event"], "values"), *([Contains(name, search)] if search else []))
+    searched = [of_field(name, lambda one: Contains(one, search))] if search else []
+    where = All(common.where, event(asked["event"], "values"), *searched)
     counted, unique = (
         Question(where, measure, (Values(name),), common.period) for measure in (Count(), unique_of(common.subject))
     )
-    parts = common.subject == "person" or asks_persons(common.where)
+    parts = common.subject == "person" or asks_persons(where) or property_of(name) is not None
     if parts:
         answers = ask(from_parts(counted, common), from_parts(unique, common))
     else:
@@ -64,7 +69,11 @@ def values(asked: Mapping[str, Any], common: Common, ask: Ask) -> tuple[bool, di
 def properties(asked: Mapping[str, Any], common: Common, ask: Ask) -> Result:
     """The fields of the events, in most events first."""
     where = All(common.where, event(asked["event"], "properties"))
-    counted, found = ask(Question(where, period=common.period), Properties(where, common.period))
+    counted: Question = Question(where, period=common.period)
+    listed: Properties = Properties(where, common.period)
+    if parts := asks_persons(where):
+        counted, listed = from_parts(counted, common), PropertiesOf(where, common.period, common.as_of)
+    answer, found = ask(counted, listed)
     rows = [
         {
             "name": one.name,
@@ -77,7 +86,7 @@ def properties(asked: Mapping[str, Any], common: Common, ask: Ask) -> Result:
         }
         for one in found
     ]
-    return {"properties": rows}, [counted]
+    return parts, {"properties": rows}, [answer]
 
 
 def _text(moment: datetime | None) -> str | None:
@@ -89,10 +98,23 @@ def events(asked: Mapping[str, Any], common: Common, ask: Ask, key: bytes) -> Re
     mark = mark_of(asked)
     after = None if asked["cursor"] is None else opened(asked["cursor"], mark, key)
     where = All(common.where, event(asked["event"], "events"))
-    listing = Listing(where, common.period, asked["limit"], asked["order"] == "newest", after=after)
-    counted, page = ask(Question(where, period=common.period), listing)
+    parts, counted, page = page_of(where, asked, common, ask, after)
     cursor = None if page.after is None else closed(page.after, mark, key)
-    return {"events": list(page.events), "cursor": cursor, "total": page.total}, [counted]
+    return parts, {"events": list(page.events), "cursor": cursor, "total": page.total}, [counted]
+
+
+def page_of(
+    where: Condition, asked: Mapping[str, Any], common: Common, ask: Ask, after: Any, *, in_order: bool = False
+) -> tuple[bool, Answer, Page]:
+    """A page of events, how many there are, and whether day parts have answered: they know whose events are."""
+    limit, newest = asked["limit"], asked["order"] == "newest"
+    counted: Question = Question(where, period=common.period)
+    listing: Listing = Listing(where, common.period, limit, newest, in_order, after)
+    if parts := asks_persons(where):
+        counted = from_parts(counted, common)
+        listing = EventsOf(where, common.period, limit, newest, in_order, after, common.as_of)
+    answer, page = ask(counted, listing)
+    return parts, answer, page
 
 
 def mark_of(asked: Mapping[str, Any], *further: Any) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from marshmallow import fields, validate
 
 from metronome.dialects import Doors
-from metronome.dialects.query.lists import Result, closed, mark_of, opened
+from metronome.dialects.query.lists import Result, closed, mark_of, opened, page_of
 from metronome.dialects.query.read import Common
 from metronome.dialects.query.schemas import CommonSchema
 from metronome.errors import BadQuestion
@@ -21,9 +21,7 @@ from metronome.query import (
     All,
     Answer,
     Is,
-    Listing,
     Members,
-    Question,
     Seen,
     events_of,
 )
@@ -65,10 +63,10 @@ def timeline(asked: Mapping[str, Any], common: Common, doors: Doors, key: bytes)
     # Who is whom may change between two pages; then the pages would be of two persons.
     mark = mark_of(asked, ids)
     after = None if asked["cursor"] is None else opened(asked["cursor"], mark, key)
-    listing = Listing(where, common.period, asked["limit"], asked["order"] == "newest", True, after)
-    counted, page = doors.ask(Question(where, period=common.period), listing)
+    parts, counted, page = page_of(where, asked, common, doors.ask, after, in_order=True)
     cursor = None if page.after is None else closed(page.after, mark, key)
-    return {about[0]: about[1](), "events": list(page.events), "cursor": cursor, "total": page.total}, [counted]
+    found = {about[0]: about[1](), "events": list(page.events), "cursor": cursor, "total": page.total}
+    return parts, found, [counted]
 
 
 def _person(doors: Doors, name: str, common: Common) -> dict[str, Any]:
@@ -108,7 +106,7 @@ def people(asked: Mapping[str, Any], common: Common, doors: Doors, key: bytes) -
         for one in found.members
     ]
     cursor = None if found.after is None else closed(list(found.after), mark, key)
-    return {"people": rows, "cursor": cursor, "total": found.total}, [Answer(watermark=found.watermark)]
+    return True, {"people": rows, "cursor": cursor, "total": found.total}, [Answer(watermark=found.watermark)]
 
 
 def _properties(properties: Properties) -> dict[str, Any]:

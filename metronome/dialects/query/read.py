@@ -27,8 +27,9 @@ from metronome.query import (
     Is,
     Missing,
     Not,
-    OfPerson,
     StartsWith,
+    of_field,
+    property_of,
 )
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -64,7 +65,7 @@ class Common:
 
 
 #: Kinds that can name the events of one subject.
-WITNESSES = ("trend", "funnel", "retention")
+WITNESSES = ("trend", "funnel", "retention", "lifecycle")
 
 
 def common(asked: Mapping[str, Any], now: datetime, kind: str) -> Common:
@@ -117,7 +118,7 @@ def subject(name: str | None) -> str:
     """`person`, or the field whose values are the subjects."""
     if name in (None, "person"):
         return "person"
-    return "session_id" if name == "session" else own_name(str(name))
+    return "session_id" if name == "session" else own_field(str(name), "subject")
 
 
 def robots(given: Any) -> Condition:
@@ -177,10 +178,7 @@ def condition(given: Any, at: str, depth: int = 0) -> Condition:
     own_name(field)
     if op not in _OPERATORS:
         raise _bad(at, f"op: {str(op)[:40]!r} isn't known; there are {', '.join(_OPERATORS)}")
-    of_person, _, name = field.partition(".")
-    if of_person == "person" and name:
-        return OfPerson(_OPERATORS[op](name, given.get("value"), at))
-    return _OPERATORS[op](field, given.get("value"), at)
+    return of_field(field, lambda name: _OPERATORS[op](name, given.get("value"), at))
 
 
 def _list(made: Callable[..., Condition]) -> Callable[[Any, str, int], Condition]:
@@ -285,6 +283,13 @@ def own_name(field: str) -> str:
     if field.startswith("_"):
         raise BadQuestion(f"{field[:40]!r} isn't a field of events; names that start with _ are Elasticsearch's own")
     return field
+
+
+def own_field(field: str, at: str) -> str:
+    """The name of a field of events where a property of persons has no meaning; raises BadQuestion for one."""
+    if property_of(field) is not None:
+        raise BadQuestion(f"{at}: {field[:60]!r} is a property of persons; it can stand in filters and by", field=at)
+    return own_name(field)
 
 
 def event(names: Any, at: str) -> Condition:

@@ -20,7 +20,7 @@ from metronome.dialects.query.journeys import duration_ms
 from metronome.dialects.query.read import MAX_DEPTH, MAX_FILTERS, Common, condition, only, robots, step
 from metronome.errors import BadQuestion, Forbidden
 from metronome.periods import Period
-from metronome.query import All, AnyOf, Condition, Did, Ids, Is, Not, OfPerson, asks_persons
+from metronome.query import All, AnyOf, Condition, Did, Ids, Is, Not, OfPerson, asks_persons, property_of
 from metronome.query.persons.rules import leaves_of, rules_of
 from metronome.segments import Segment
 
@@ -37,13 +37,7 @@ class Setting:
     app: str = ""
 
 
-#: Kinds that Elasticsearch alone answers, which doesn't know persons.
-_OF_EVENTS = ("events", "properties", "timeline")
-
-
-def with_segment(
-    kind: str, common: Common, asked: Mapping[str, Any], app: str, saved: Callable[[str], Segment]
-) -> Common:
+def with_segment(common: Common, asked: Mapping[str, Any], app: str, saved: Callable[[str], Segment]) -> Common:
     """The question narrowed to its segment's persons, if it names one; raises BadQuestion, NotFound, Forbidden.
 
     `app` is what the request's key is bound to. It is told nothing that follows from other applications' events.
@@ -55,24 +49,23 @@ def with_segment(
         rule = read(found.rule if found else given, "segment", setting)
         said = {"id": found.id, "version": found.version} if found else {"id": None, "version": None}
         common = replace(common, where=All(common.where, OfPerson(rule, somebody=True)), segment=said)
-    if kind in _OF_EVENTS and asks_persons(common.where):
-        name = "where" if given is None else "segment"
-        raise BadQuestion(
-            f"{name}: {kind} can't ask who persons are; trend, values, people and funnels can", field=name
-        )
     others = any(not isinstance(leaf, Did) for one in rules_of(common.where) for leaf in leaves_of(one.rule))
     if app and (others or _names_property(asked)):
         raise Forbidden(f"properties and ids of persons are one for all applications, and this key is bound to {app!r}")
     return common
 
 
-def _names_property(given: Any) -> bool:
-    """Whether a filter anywhere in the question, in a step for instance, is about a property of persons."""
+#: Keys whose text names a field, or a property of persons.
+_NAMING = ("field", "by", "node", "hold", "measure")
+
+
+def _names_property(given: Any, key: str = "") -> bool:
+    """Whether a filter or a grouping anywhere in the question, in a step for instance, is about persons' properties."""
     if isinstance(given, list):
-        return any(map(_names_property, given))
-    if not isinstance(given, Mapping):
-        return False
-    return str(given.get("field", "")).startswith("person.") or any(map(_names_property, given.values()))
+        return any(_names_property(one, key) for one in given)
+    if isinstance(given, Mapping):
+        return any(_names_property(value, str(name)) for name, value in given.items())
+    return key in _NAMING and isinstance(given, str) and property_of(given.removeprefix("unique:")) is not None
 
 
 def read(given: Any, at: str, setting: Setting, depth: int = 0) -> Condition:

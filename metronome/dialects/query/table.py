@@ -112,10 +112,17 @@ def _retention(result: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[
                 yield {"group": table.get("group"), **row} if "groups" in result else row
 
 
+def _lifecycle(result: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for number, bucket in enumerate(result["buckets"]):
+        states = {series["name"]: series["values"][number] for series in result["series"]}
+        yield {"bucket": bucket, **states, "complete": result["complete"][number]}
+
+
 _ROWS: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], Iterator[dict[str, Any]]]] = {
     "trend": _trend,
     "funnel": _funnel,
     "retention": _retention,
+    "lifecycle": _lifecycle,
     "paths": lambda result, asked: iter(result["links"]),
     "values": lambda result, asked: iter(result["values"]),
     "properties": lambda result, asked: iter(result["properties"]),

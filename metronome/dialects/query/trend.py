@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from metronome.dialects.query.formula import Name, Tree, parse
-from metronome.dialects.query.read import Common, only, own_name, span, step
+from metronome.dialects.query.read import Common, only, own_field, own_name, span, step
 from metronome.errors import BadQuestion
 from metronome.periods import Every, Period
 from metronome.query import (
@@ -25,6 +25,8 @@ from metronome.query import (
     Persons,
     Sum,
     Unique,
+    asks_persons,
+    property_of,
 )
 from metronome.saved import Point
 
@@ -100,6 +102,8 @@ def read(asked: Mapping[str, Any], common: Common, now: datetime, library: Libra
     by = tuple(map(own_name, asked["by"]))
     if len(by) > 2 or len(set(by)) < len(by):
         raise BadQuestion("by: up to two fields", field="by")
+    if any(one.points for one in series) and any(property_of(name) for name in by):
+        raise BadQuestion("by: points of external series are nobody's; group by a field of events", field="by")
     every = Every(asked["interval"], tz=common.tz, week_start=common.week_start)
     rank = next(iter(lines.values()))
     if asked["formula"] is not None:
@@ -184,12 +188,14 @@ def _external(given: Mapping[str, Any], name: str, at: str, library: Library) ->
         raise BadQuestion(f"{at}.measure: there are count, {', '.join(_OF_POINTS)}", field="series")
     measure = Count() if kind == "count" else _OF_FIELD[kind]("value")
     where = step({"where": given.get("where", [])}, at)
+    if asks_persons(where):
+        raise BadQuestion(f"{at}.where: points of external series are nobody's; ask about their dims", field="series")
     return Series(name, where, (measure,), points=library.points(str(given["series"])))
 
 
 def _figure(measure: Any, subject: str) -> Any:
     kind, _, field = str(measure).partition(":")
-    own_name(field)
+    own_name(field) if kind == "unique" else own_field(field, "series")
     percent = re.fullmatch(r"p([1-9]\d?)", kind)
     if measure == "count":
         return ((Count(),),)

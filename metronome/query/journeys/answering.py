@@ -9,11 +9,12 @@ from typing import Any
 
 from metronome.periods import Period
 from metronome.query.door import Sources, answers
-from metronome.query.journeys.questions import Funnel, Paths, Retention
+from metronome.query.journeys.questions import Funnel, Lifecycle, Paths, Retention
 
 
 @answers(Funnel)
 @answers(Retention)
+@answers(Lifecycle)
 @answers(Paths)
 def _answer(questions: Sequence[Any], sources: Sources, now: datetime) -> list[Any]:
     return [_answered(question, sources, now) for question in questions]

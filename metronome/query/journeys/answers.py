@@ -130,6 +130,35 @@ class RetentionAnswer(Journey):
 
 
 @dataclass(frozen=True)
+class State:
+    """How many subjects are in a state in each period; None where that can't be said yet. `total` counts each once."""
+
+    name: str
+    values: tuple[int | None, ...]
+    total: int
+
+
+@dataclass(frozen=True)
+class Lived:
+    """One subject in a period: its first event that counts there, and its last one before the period."""
+
+    bucket: datetime
+    state: str
+    event: Matched | None
+    before: Matched | None
+
+
+@dataclass(frozen=True)
+class LifecycleAnswer(Journey):
+    """The states by period, and for a witness those periods in which it has one."""
+
+    starts: tuple[datetime, ...] = ()
+    complete: tuple[bool, ...] = ()
+    states: tuple[State, ...] = ()
+    witness: tuple[Lived, ...] | None = None
+
+
+@dataclass(frozen=True)
 class Node:
     step: int
     name: Any

@@ -7,11 +7,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from metronome.query.journeys import funnel, paths, retention, witness
-from metronome.query.journeys.answers import FunnelAnswer, PathsAnswer, RetentionAnswer
+from metronome.query.journeys import funnel, lifecycle, paths, retention, witness
+from metronome.query.journeys.answers import FunnelAnswer, LifecycleAnswer, PathsAnswer, RetentionAnswer
 from metronome.query.journeys.days import Budget, Days
 from metronome.query.journeys.load import Wish, load
-from metronome.query.journeys.questions import Funnel, Paths, Retention
+from metronome.query.journeys.questions import Funnel, Lifecycle, Paths, Retention
 from metronome.query.persons.scene import open_scene
 
 
@@ -77,6 +77,21 @@ def _retention(question: Retention, days: Days, now: datetime, budget: Budget) -
     return found
 
 
+def lifecycle_wish(question: Lifecycle, only: str | None = None) -> Wish:
+    """What a lifecycle reads: all history, since it says who is new."""
+    end = lifecycle.periods(question)[-1]
+    return Wish(question.where, lifecycle.conditions(question), question.subject, end=end, only=only)
+
+
+def _lived(question: Lifecycle, days: Days, now: datetime, budget: Budget) -> LifecycleAnswer:
+    scene = open_scene(days, budget, question.as_of)
+    found = lifecycle.answer(question, load(scene, lifecycle_wish(question)).columns, now)
+    if question.explain is not None:
+        one = load(scene, lifecycle_wish(question, question.explain))
+        found = replace(found, witness=witness.of_lifecycle(question, one, now, days.settings))
+    return found
+
+
 def paths_wish(question: Paths) -> Wish:
     """What paths read: every event, since any of them may be the next one."""
     return Wish(
@@ -98,5 +113,6 @@ def _walked(question: Paths, days: Days, now: datetime, budget: Budget) -> Paths
 _ANSWERS: dict[type, Callable[[Any, Days, datetime, Budget], Any]] = {
     Funnel: _funnel,
     Retention: _retention,
+    Lifecycle: _lived,
     Paths: _walked,
 }

@@ -23,7 +23,7 @@ from metronome.query.journeys.columns import Array, Columns, Keys, firsts
 from metronome.query.persons.bits import Bits, possible
 from metronome.query.persons.facts import Facts
 from metronome.query.persons.numbers import AT, NOBODY, RECEIVED, SEQ, SOMEBODY, Persons, coded
-from metronome.query.persons.rules import asks_persons, rules_of
+from metronome.query.persons.rules import asks_persons, property_of, rules_of
 from metronome.query.persons.scene import Scene
 
 KINDS = ("text", "number", "flag")
@@ -92,8 +92,15 @@ class _Reader:
         self._ids: list[str] = []
         conditions = (wish.where, *wish.conditions)
         rules = [rule for condition in conditions for rule in rules_of(condition)]
-        facts = Facts(scene, rules)
-        self._persons = Persons(scene.view, nobody=wish.subject != "person") if self._by_person or rules else None
+        properties = {name: found for name in wish.fields if (found := property_of(name)) is not None}
+        facts = Facts(scene, rules, properties.values())
+        asked = self._by_person or rules or properties
+        self._persons = Persons(scene.view, nobody=wish.subject != "person") if asked else None
+        self._properties = {
+            name: _OfPersons(found, facts, self._persons, self._tables[name])
+            for name, found in properties.items()
+            if self._persons is not None
+        }
         self._bits = Bits(wish.conditions, facts, self._persons)
         # What of `where` asks about persons is looked at row by row, the rest while the parts are read.
         self._kept = Bits((wish.where,), facts, self._persons) if asks_persons(wish.where) else None
@@ -123,7 +130,8 @@ class _Reader:
         found: list[Wanted | Mask] = [AT, SEQ, RECEIVED, *self._bits.wanted, *self._of_field]
         found += self._kept.wanted if self._kept else []
         found += self._persons.wanted if self._persons else []
-        found += [Wanted(name, kind) for name in wish.fields for kind in KINDS]  # type: ignore[arg-type]
+        names = [name for name in wish.fields if name not in self._properties]
+        found += [Wanted(name, kind) for name in names for kind in KINDS]  # type: ignore[arg-type]
         if wish.sessions:
             found.append(Wanted("session_id", "text"))
         if wish.number is not None:
@@ -150,7 +158,9 @@ class _Reader:
         in_day = np.arange(rows.count) - np.repeat(begins, np.diff(np.append(begins, rows.count)))
         self._add("place", (in_day + (of_day << 32))[place])
         for name, table in self._tables.items():
-            self._add(f"key {name}", _keys(rows, name, table)[place])
+            of_person = self._properties.get(name)
+            codes = _keys(rows, name, table) if of_person is None or person is None else of_person.keys(person)
+            self._add(f"key {name}", codes[place])
         if self._wish.sessions:
             found = rows.columns[Wanted("session_id", "text")]
             self._add("session", _first_of(rows.count, found, _numbered(found.words, self._sessions))[place])
@@ -322,6 +332,22 @@ def _keys(rows: Rows, name: str, table: dict[tuple[Any, ...], int]) -> Array:
     for row, found in each.items():
         codes[row] = table.setdefault(tuple(found), len(table))
     return codes
+
+
+class _OfPersons:
+    """The numbers of persons' values of a property in the table of all such values; an event of nobody has none."""
+
+    def __init__(self, name: str, facts: Facts, persons: Persons, table: dict[tuple[Any, ...], int]) -> None:
+        self._name, self._facts, self._persons, self._table = name, facts, persons, table
+        self._codes: list[int] = []
+        self._none = table.setdefault((), len(table))
+
+    def keys(self, person: Array) -> Array:
+        names = self._persons.names[len(self._codes) :]
+        values = [self._facts.values(self._name, one) for one in names]
+        self._codes += [self._table.setdefault(one, len(self._table)) for one in values]
+        # The last one is found by the number of nobody, -1.
+        return np.array([*self._codes, self._none], np.int64)[person]
 
 
 def values_at(found: Values, kind: str) -> tuple[Array, Array, list[Any]]:

@@ -134,6 +134,23 @@ class Retention:
 
 
 @dataclass(frozen=True)
+class Lifecycle:
+    """How many are new, return, come back after a pause, or stay away, by period; semantics, section 5.
+
+    With `split` new_returning, all who are active and not new return, however long they were away.
+    """
+
+    active: Condition = All()  # noqa: RUF009 - frozen
+    where: Condition = PEOPLE
+    period: Period = Period()
+    subject: str = "person"
+    every: Every = Every("day")  # noqa: RUF009 - frozen
+    split: Literal["lifecycle", "new_returning"] = "lifecycle"
+    explain: str | None = None
+    as_of: datetime | None = None
+
+
+@dataclass(frozen=True)
 class Paths:
     """Which events follow a start, one after another; with `backward`, which came before it."""
 

@@ -7,10 +7,11 @@ from datetime import datetime
 
 import numpy as np
 
-from metronome.query.journeys.answers import Matched, Membership, Stopped, Witness
+from metronome.query.journeys.answers import Lived, Matched, Membership, Stopped, Witness
 from metronome.query.journeys.funnel import Engine
+from metronome.query.journeys.lifecycle import Engine as Living
 from metronome.query.journeys.load import Loaded
-from metronome.query.journeys.questions import Funnel, Retention, Window
+from metronome.query.journeys.questions import Funnel, Lifecycle, Retention, Window
 from metronome.query.journeys.retention import Engine as Retained
 from metronome.settings import Settings
 from metronome.store.names import day_index
@@ -113,6 +114,20 @@ def of_retention(question: Retention, loaded: Loaded, now: datetime, settings: S
                 returns[cell] = _matched(loaded, int(inside.min()), cell, settings)
         birth = _matched(loaded, row, 0, settings)
         found.append(Membership(engine.cohorts[int(engine.members.cohort[number])], birth, returns))
+    return tuple(found)
+
+
+def of_lifecycle(question: Lifecycle, loaded: Loaded, now: datetime, settings: Settings) -> tuple[Lived, ...]:
+    """The states of the only loaded subject, with the events that show them."""
+    engine = Living(question, loaded.columns, now)
+    states = {int(number): name for name, (_, period) in engine.found().items() for number in period}
+    found = []
+    for number in sorted(states):
+        inside = engine.rows[engine.counted & (engine.period == number + 1)]
+        before = engine.rows[engine.period <= number]
+        event = _matched(loaded, int(inside[0]), 0, settings) if len(inside) else None
+        last = _matched(loaded, int(before[-1]), 0, settings) if len(before) else None
+        found.append(Lived(engine.starts[number], states[number], event, last))
     return tuple(found)
 
 

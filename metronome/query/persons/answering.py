@@ -11,7 +11,7 @@ from metronome.periods import Period
 from metronome.query.answer import Answer
 from metronome.query.condition import Condition
 from metronome.query.door import Sources, answers
-from metronome.query.persons.questions import Evidence, FromParts, Members
+from metronome.query.persons.questions import EventsOf, Evidence, FromParts, Members, PropertiesOf
 from metronome.query.persons.rules import Did, Ids, leaves_of, rules_of
 
 
@@ -59,6 +59,26 @@ def _answered(question: Any, sources: Sources, now: datetime) -> Any:
         scene = open_scene(days, budget, question.as_of)
         answer = evidence.answer if isinstance(question, Evidence) else listing.answer
         return replace(answer(question, scene, now), watermark=watermark, events=budget.events)
+
+
+@answers(EventsOf)
+@answers(PropertiesOf)
+def _read(questions: Sequence[Any], sources: Sources, now: datetime) -> list[Any]:
+    return [_documents(question, sources, now) for question in questions]
+
+
+def _documents(question: Any, sources: Sources, now: datetime) -> Any:
+    from metronome.query.persons import documents
+    from metronome.query.persons.scene import open_scene
+
+    assert sources.days is not None
+    sources.index.refuse_closed(_needed(question.period, question.where))
+    days = sources.days.beside(sources.archived)
+    with days.turn() as budget:
+        scene = open_scene(days, budget, question.as_of)
+        if isinstance(question, EventsOf):
+            return documents.listed(question, scene, now)
+        return documents.described(question, scene)
 
 
 def _needed(period: Period, where: Condition) -> Period:

@@ -24,9 +24,9 @@ from metronome.query.persons.bits import Bits, possible
 from metronome.query.persons.facts import Facts
 from metronome.query.persons.measures import Taking, taking
 from metronome.query.persons.numbers import AT, NOBODY, Persons
-from metronome.query.persons.pairs import Groups, Known, Pairs
+from metronome.query.persons.pairs import Groups, Known, KnownOfPerson, Pairs
 from metronome.query.persons.questions import FromParts
-from metronome.query.persons.rules import rules_of
+from metronome.query.persons.rules import property_of, rules_of
 from metronome.query.persons.scene import Scene
 from metronome.query.question import Count, Grouping, Unique, Values
 
@@ -58,10 +58,13 @@ class _Pass:
         self._scene = scene
         self._wheres = list(dict.fromkeys(question.where for question in questions))
         rules = [rule for where in self._wheres for rule in rules_of(where)]
+        names = list(dict.fromkeys(name for question in questions for name in _different(question)))
+        properties = [found for name in names if (found := property_of(name)) is not None]
         by_person = any(isinstance(question.measure, asked.Persons) for question in questions)
-        self._persons = Persons(scene.view, nobody=True) if by_person or rules else None
-        self._bits = Bits(self._wheres, Facts(scene, rules), self._persons)
-        self._fields = {name: Known(name) for question in questions for name in _different(question)}
+        self._persons = Persons(scene.view, nobody=True) if by_person or rules or properties else None
+        self._facts = Facts(scene, rules, properties)
+        self._bits = Bits(self._wheres, self._facts, self._persons)
+        self._fields = {name: self._known(name) for name in names}
         self._numbers = {name: Wanted(name, "number") for question in questions for name in _measured(question)}
         # Questions of the same events and groups share these.
         self._groups: dict[tuple[Condition, tuple[Grouping, ...]], Groups] = {}
@@ -75,6 +78,12 @@ class _Pass:
             *self._numbers.values(),
         ]
 
+    def _known(self, name: str) -> Known:
+        if property_of(name) is None:
+            return Known(name)
+        assert self._persons is not None
+        return KnownOfPerson(name, self._facts, self._persons)
+
     def _begun(self, question: FromParts, period: Period) -> _Running:
         key = (question.where, question.by)
         groups = self._groups.setdefault(key, Groups(question.by, period, self._fields))
@@ -83,7 +92,7 @@ class _Pass:
     def take(self, rows: Rows) -> None:
         person = self._persons.of(rows) if self._persons else None
         met = dict(zip(self._wheres, self._bits.of(rows, person), strict=True))
-        values = {name: known.of(rows) for name, known in self._fields.items()}
+        values = {name: known.of(rows, person) for name, known in self._fields.items()}
         numbers = {name: _numbers(rows, one) for name, one in self._numbers.items()}
         chosen = {where: np.flatnonzero(holds) for where, holds in met.items()}
         pairs = {(where, by): groups.of(rows, chosen[where], values) for (where, by), groups in self._groups.items()}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from metronome.parts import where
-from metronome.query.condition import All, AnyOf, Condition, Not
+from metronome.query.condition import All, AnyOf, Condition, Not, typed, values_of
 from metronome.query.journeys.wheres import as_where, within
 from metronome.query.persons.numbers import NOBODY, SOMEBODY, Persons
 from metronome.query.persons.properties import properties_of
@@ -21,19 +21,23 @@ _COUNT_BYTES = 250
 
 
 class Facts:
-    """All that these conditions ask about persons; raises TooMuch and the like."""
+    """All that these conditions ask about persons, and these properties; raises TooMuch and the like."""
 
-    def __init__(self, scene: Scene, asked: Iterable[OfPerson]) -> None:
+    def __init__(self, scene: Scene, asked: Iterable[OfPerson], properties: Iterable[str] = ()) -> None:
         leaves = list(dict.fromkeys(leaf for one in asked for leaf in leaves_of(one.rule)))
         self._ids = {leaf: frozenset(scene.view.resolve(sorted(leaf.ids))) for leaf in leaves if isinstance(leaf, Ids)}
         self._counts = {leaf: _counts(scene, leaf) for leaf in leaves if isinstance(leaf, Did)}
-        names = {name for leaf in leaves for name in leaf.fields()}
+        names = {*properties, *(name for leaf in leaves for name in leaf.fields())}
         self._properties: dict[str, dict[str, Any]] = {}
         if names:
             found = properties_of(scene, names=names)
             self._properties = {
                 person: {name: one.value for name, one in known.items()} for person, known in found.items()
             }
+
+    def values(self, name: str, person: str) -> tuple[Any, ...]:
+        """The typed values of a person's property, each once."""
+        return tuple(dict.fromkeys(map(typed, values_of(self._properties.get(person, {}), name))))
 
     def holds(self, rule: Condition, person: str | None) -> bool:
         """Whether the person meets the rule; None is somebody of whom nothing is known."""

@@ -20,7 +20,9 @@ from metronome.query.body import MAX_BUCKETS, too_many_buckets
 from metronome.query.journeys.columns import Array, distinct, ranges
 from metronome.query.journeys.load import KINDS, values_at
 from metronome.query.journeys.wheres import TIMES
-from metronome.query.persons.numbers import AT
+from metronome.query.persons.facts import Facts
+from metronome.query.persons.numbers import AT, NOBODY, Persons
+from metronome.query.persons.rules import property_of
 from metronome.query.question import Grouping, Values
 
 #: Bits of a value's number in a group's.
@@ -49,7 +51,7 @@ class Known:
         self.wanted = [Wanted(name, kind) for kind in KINDS]  # type: ignore[arg-type]
         self.numbers: dict[Any, int] = {None: 0}
 
-    def of(self, rows: Rows) -> Pairs:
+    def of(self, rows: Rows, person: Array | None) -> Pairs:
         """Rows with each of their values once."""
         found, several = [], False
         for one in self.wanted:
@@ -68,6 +70,31 @@ class Known:
             values = [("text", to_text(from_ms(ms))) for _, ms in values]
         numbers = self.numbers
         return np.array([numbers.setdefault(value, len(numbers)) for value in values], np.int64)
+
+
+class KnownOfPerson(Known):
+    """The values of a property of persons: each row has those of its person, and one of nobody has none."""
+
+    def __init__(self, name: str, facts: Facts, persons: Persons) -> None:
+        super().__init__(name)
+        self.wanted = []
+        self._facts, self._persons = facts, persons
+        self._numbers: list[int] = []
+        #: Where each person's numbers begin, and behind them the end.
+        self._begins = [0]
+
+    def of(self, rows: Rows, person: Array | None) -> Pairs:
+        assert person is not None
+        name = property_of(self.name)
+        assert name is not None
+        for one in self._persons.names[len(self._begins) - 1 :]:
+            values = self._facts.values(name, one)
+            self._numbers += [self.numbers.setdefault(value, len(self.numbers)) for value in values]
+            self._begins.append(len(self._numbers))
+        row = np.flatnonzero(person != NOBODY)
+        begins = np.array(self._begins, np.int64)
+        low, high = begins[person[row]], begins[person[row] + 1]
+        return Pairs(np.repeat(row, high - low), np.array(self._numbers, np.int64)[ranges(low, high)])
 
 
 @dataclass

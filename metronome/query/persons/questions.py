@@ -8,7 +8,7 @@ from typing import Literal
 
 from metronome.periods import Period
 from metronome.query.condition import PEOPLE, Condition
-from metronome.query.question import Question, Unique
+from metronome.query.question import Listing, Properties, Question, Unique
 
 Sort = Literal["last_seen", "first_seen", "events"]
 
@@ -55,4 +55,18 @@ class Members:
     sort: Sort = "last_seen"
     limit: int = 100
     after: tuple[float, str, int] | None = None
+    as_of: datetime | None = None
+
+
+@dataclass(frozen=True)
+class EventsOf(Listing):
+    """The same page, read from day parts: `OfPerson` can be in its `where`. It is always in the total order."""
+
+    as_of: datetime | None = None
+
+
+@dataclass(frozen=True)
+class PropertiesOf(Properties):
+    """The same fields, read from day parts: `OfPerson` can be in its `where`."""
+
     as_of: datetime | None = None

@@ -8,7 +8,7 @@ in the event, so only what reads day parts can ask it. Source: query contract, s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from metronome.event.fields import Event
@@ -56,6 +56,18 @@ class OfPerson(OnPerson):
 
     rule: Condition
     somebody: bool = False
+
+
+def property_of(field: str) -> str | None:
+    """`plan` for `person.plan`, which is no field of events but the person's property; None for another."""
+    before, _, name = field.partition(".")
+    return name if before == "person" and name else None
+
+
+def of_field(field: str, made: Callable[[str], Condition]) -> Condition:
+    """A condition on a field, or on the property of the event's person that the field names."""
+    name = property_of(field)
+    return made(field) if name is None else OfPerson(made(name))
 
 
 def events_of(view: View, name: str) -> Condition:

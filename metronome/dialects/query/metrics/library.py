@@ -72,7 +72,7 @@ class Library:
     def formula(self, body: Mapping[str, Any], now: datetime) -> tuple[tuple[Series, ...], Tree]:
         """The series and the formula of a metric's definition; raises BadQuestion for one that has none."""
         said = f"metric: {self.within[-1]!r}"
-        if body["type"] == "funnel" or body.get("query") is None:
+        if body["type"] in ("funnel", "lifecycle") or body.get("query") is None:
             raise BadQuestion(f"{said} isn't computed from series; a formula can't hold it", field="series")
         asked = checked(_TREND, body["query"])
         if asked["by"]:
@@ -80,7 +80,7 @@ class Library:
         if asked["robots"] != self.robots:
             raise BadQuestion(f"{said} asks for other robots than the question; ask for the same", field="robots")
         shared = common({**asked, "explain": None}, now, "trend")
-        shared = with_segment("trend", shared, asked, self.app, self.segment)
+        shared = with_segment(shared, asked, self.app, self.segment)
         series, tree = formula_of(asked, shared, now, self)
         return tuple(_narrowed(one, shared.where) for one in series), tree
 

@@ -3,6 +3,7 @@
     total       {"data": 12.5}; with `by`, {"data": [{"group": ["Chrome"], "value": 12.5}]}
     timeSerie   {"timeStep": "day", "data": [{"tsId": 20781, "value": 12.5}]}
     funnel      {"data": [{"order": 1, "value": 1000}]}
+    lifecycle   {"timeStep": "day", "data": [{"tsId": 20781, "group": ["new"], "value": 12}]}
 
 A tsId counts such steps since 1970-01-01, as the metric's own calendar has them: days and weeks by the local date.
 Source: openmetrics contract, sections 3.2 and 3.5.
@@ -10,13 +11,14 @@ Source: openmetrics contract, sections 3.2 and 3.5.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
 from metronome.dialects.query import journeys, trend
 from metronome.dialects.query.journey_schemas import FunnelSchema
+from metronome.dialects.query.lifecycle import LifecycleSchema
 from metronome.dialects.query.metrics.imported import check_request
 from metronome.dialects.query.metrics.library import Library
 from metronome.dialects.query.read import Common, common
@@ -32,7 +34,7 @@ STEPS = ("hour", "day", "week", "month")
 
 _EPOCH = date(1970, 1, 1)
 
-_TREND, _FUNNEL = TrendSchema(), FunnelSchema()
+_TREND, _JOURNEYS = TrendSchema(), {"funnel": FunnelSchema(), "lifecycle": LifecycleSchema()}
 
 
 def check(body: Mapping[str, Any], name: str, library: Library, now: datetime, settings: Settings) -> None:
@@ -42,9 +44,11 @@ def check(body: Mapping[str, Any], name: str, library: Library, now: datetime, s
         raise BadQuestion("query: a metric has a query, or a request to import it by", field="query")
     if request is not None:
         check_request(request, settings)
-    elif kind == "funnel":
-        asked = checked(_FUNNEL, query)
-        journeys.read("funnel", asked, _common("funnel", asked, library, now))
+    elif kind in _JOURNEYS:
+        asked = checked(_JOURNEYS[kind], query)
+        if kind == "lifecycle" and asked["interval"] not in STEPS:
+            raise BadQuestion(f"interval: a metric has {', '.join(STEPS)}", field="interval")
+        journeys.read(kind, asked, _common(kind, asked, library, now))
     else:
         _check_trend(query, kind, name, library, now)
 
@@ -63,7 +67,7 @@ def _check_trend(query: Any, kind: str, name: str, library: Library, now: dateti
 
 
 def _common(kind: str, asked: dict[str, Any], library: Library, now: datetime) -> Common:
-    return with_segment(kind, common(asked, now, kind), asked, library.app, library.segment)
+    return with_segment(common(asked, now, kind), asked, library.app, library.segment)
 
 
 def result_of(body: Mapping[str, Any], name: str, library: Library, answer: Answerer) -> dict[str, Any]:
@@ -73,6 +77,10 @@ def result_of(body: Mapping[str, Any], name: str, library: Library, answer: Answ
         found = answer("funnel", query, library)
         data: Any = [{"order": step["step"], "value": step["count"]} for step in found["result"]["steps"]]
         return {"data": data, "meta": found["meta"]}
+    if kind == "lifecycle":
+        found = answer("lifecycle", query, library)
+        step = query.get("interval", "day")
+        return {"timeStep": step, "data": list(_states(step, found["result"])), "meta": found["meta"]}
     asked = query if kind == "timeSerie" else {**query, "interval": "total"}
     found = answer("trend", asked, library.within_one(name))
     lines = found["result"]["series"]
@@ -83,6 +91,12 @@ def result_of(body: Mapping[str, Any], name: str, library: Library, answer: Answ
         return {"timeStep": step, "data": data, "meta": found["meta"]}
     groups = [{"group": line["group"], "value": line["total"]} for line in lines]
     return {"data": groups if query.get("by") else groups[0]["value"], "meta": found["meta"]}
+
+
+def _states(step: str, result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for number, bucket in enumerate(result["buckets"]):
+        for line in result["series"]:
+            yield {"tsId": step_number(step, bucket), "group": [line["name"]], "value": line["values"][number]}
 
 
 def step_number(step: str, label: str) -> int:

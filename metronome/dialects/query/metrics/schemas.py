@@ -14,7 +14,7 @@ from metronome.errors import BadQuestion
 #: Largest definition, in bytes.
 MOST_BYTES = 64 * 1024
 
-TYPES = ("total", "timeSerie", "funnel")
+TYPES = ("total", "timeSerie", "funnel", "lifecycle")
 
 _ID = re.compile(r"[a-z0-9-]{1,64}")
 
@@ -47,7 +47,9 @@ class MetricSchema(ThingSchema):
         metadata={"description": "Place in a list; default: behind the others"},
     )
     query = fields.Raw(
-        load_default=None, allow_none=True, metadata={"description": "A question of the kind trend, or funnel"}
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "A question of the kind trend, funnel or lifecycle"},
     )
     request = fields.Raw(
         load_default=None,
