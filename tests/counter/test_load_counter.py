@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import uuid
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -115,7 +116,7 @@ def test_the_same_usages_posted_ticked_and_logged_come_to_the_same_facts(
 
     found = []
     for number, way in enumerate((posted, ticked, logged)):
-        repository = Repository(gateway_for(index_prefix=f"counterway{number}", home=tmp_path / f"home{number}"))
+        repository = Repository(gateway_for(index_prefix=f"w{uuid.uuid4().hex[:10]}", home=tmp_path / f"home{number}"))
         repository.customers.add("c1", "One", networks=["198.51.100.0/31"])
         way(repository)
         repository.process()
