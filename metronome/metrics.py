@@ -75,7 +75,8 @@ class Metrics:
         self.dropped = counter("listen_dropped", "Datagrams dropped while the spool took nothing", "protocol")
         self.bulk_items = counter(
             "bulk_items",
-            "Events judged by Elasticsearch: indexed, duplicate, quarantined, held (set aside for now), retried",
+            "Events judged by Elasticsearch: indexed, duplicate, quarantined, held (set aside for now), retried; and "
+            "suppressed, which were an erased person's",
             "outcome",
         )
         self.bulk_requests = counter("bulk_requests", "Bulk requests sent, by what became of them", "outcome")

@@ -36,4 +36,5 @@ class Kept:
         return self.gateway.tick({"id": "home"} if event is None else event, headers=headers, **options)
 
     def ask(self, token: str | None = None, path: str = "/tock/home.json", **options: Any) -> Any:
-        return self.gateway.http.get(path, headers={"Authorization": f"Bearer {token}"} if token else {}, **options)
+        headers = {**({"Authorization": f"Bearer {token}"} if token else {}), **options.pop("headers", {})}
+        return self.gateway.http.get(path, headers=headers, **options)

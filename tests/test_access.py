@@ -143,6 +143,14 @@ def test_a_request_without_the_right_key_is_refused(
     assert kept.gateway.drain().outcome.indexed == 0, "nothing of it is kept"
 
 
+def test_a_browser_has_no_window_for_a_password_before_a_page_with_a_field_for_the_key(kept: Kept) -> None:
+    kept.make()
+    by_script = kept.ask(None, "/query/events", headers={"Sec-Fetch-Dest": "empty"})
+    assert by_script.headers.getlist("WWW-Authenticate") == ['Bearer realm="metronome"']
+    by_address = kept.ask(None, "/query/events", headers={"Sec-Fetch-Dest": "document"})
+    assert by_address.headers.getlist("WWW-Authenticate") == ['Bearer realm="metronome"', 'Basic realm="metronome"']
+
+
 PERMITTED = [
     pytest.param({"expires_at": LATER}, {}, id="before it expires"),
     pytest.param({"networks": ["127.0.0.0/8", "2001:db8::/32"]}, {}, id="from its network"),

@@ -1,12 +1,8 @@
-"""The pages for analysts in a real browser: every view, against a real gateway with a small shop's week.
-
-They need Debian's `chromium` and PyPI's `playwright`; where either is missing they are skipped.
-"""
+"""What the pages for analysts show is what happened: figures of a small shop's week, in a real browser."""
 
 from __future__ import annotations
 
 import json
-import shutil
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -18,14 +14,11 @@ import pytest
 from conftest import Gateway, remove_indices
 from elasticsearch import Elasticsearch
 from live import Live
+from paged import NEEDS_CHROMIUM, Page, chromium, opened  # noqa: F401  (a fixture)
 
 from metronome.settings import Settings
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs PyPI's playwright, which isn't installed")
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: there is none on the path")
+pytestmark = NEEDS_CHROMIUM
 
 #: Who looked, put into the cart and bought: visitor n did the first n % 4 of them.
 STEPS = ("view", "cart", "buy")
@@ -69,50 +62,10 @@ def shop(
     remove_indices(elasticsearch, settings)
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield started
-        started.close()
-
-
-class Page:
-    """One tab; what its console has complained of is kept."""
-
-    def __init__(self, browser: Any, url: str, **options: Any) -> None:
-        self.context = browser.new_context(locale="en-GB", timezone_id="Europe/Berlin", **options)
-        self.tab = self.context.new_page()
-        self.url = url
-        self.complaints: list[str] = []
-        self.asked: list[str] = []
-        self.tab.on("console", lambda said: self.complaints.append(said.text) if said.type == "error" else None)
-        self.tab.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.tab.on("request", lambda request: self.asked.append(request.url))
-
-    def open(self, address: str) -> Any:
-        self.tab.goto(f"{self.url}/{address}")
-        self.settled()
-        return self.tab
-
-    def settled(self) -> None:
-        """Wait until the view stands and no panel waits for an answer."""
-        self.tab.wait_for_selector("main:has(.view):not(:has([aria-busy=true]))")
-
-    def rows(self, name: str) -> list[list[str]]:
-        """The figures of a panel or list, as the table for screen readers has them."""
-        script = "table => [...table.tBodies[0].rows].map(row => [...row.cells].map(cell => cell.textContent))"
-        found: list[list[str]] = self.tab.eval_on_selector(f"table:has(caption:text-is('{name}'))", script)
-        return found
-
-
 @pytest.fixture
 def page(browser: Any, shop: Live) -> Iterator[Page]:
-    opened = Page(browser, shop.url)
-    yield opened
-    opened.context.close()
-    assert opened.complaints == []
-    assert [address for address in opened.asked if not address.startswith((shop.url, "data:", "blob:"))] == []
+    with opened(browser, shop.url) as page:
+        yield page
 
 
 def test_the_overview_has_a_panel_a_question_with_its_chart_and_its_figures(page: Page) -> None:
@@ -219,23 +172,3 @@ def test_a_keyboard_reaches_content_and_navigation(page: Page) -> None:
         "[...document.querySelectorAll('input, select, textarea')].filter(one => !one.labels.length && !one.ariaLabel)"
     )
     assert tab.evaluate(f"{names}.map(one => one.name)") == []
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize(
-    "address",
-    [
-        "",
-        "#/items?item=/item/1",
-        "#/events",
-        "#/trend?ask=1&event=view",
-        "#/funnel?ask=1&step=view&step=buy",
-        "#/health",
-    ],
-)
-def test_a_reader_of_screens_finds_nothing_amiss(browser: Any, shop: Live, address: str, scheme: str) -> None:
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs PyPI's axe-playwright-python")
-    opened = Page(browser, shop.url, color_scheme=scheme)
-    found = axe.Axe().run(opened.open(address))
-    opened.context.close()
-    assert {rule["id"]: [node["html"] for node in rule["nodes"]] for rule in found.response["violations"]} == {}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -20,10 +22,14 @@ from metronome import __version__
 from metronome.drain.drain import Drain
 from metronome.errors import SpoolFull
 from metronome.metrics import Metrics
+from metronome.spool import suppressed
+from metronome.spool.files import spool_files
 from metronome.spool.quarantine import Quarantine, Rejection
 from metronome.spool.status import write_drain_status
+from metronome.spool.suppressed import Suppression
 from metronome.store.client import connect
 from metronome.web.app import Opened, create_app
+from metronome.web.ledger import COVERS
 
 
 def readyz(gateway: Gateway) -> tuple[int, dict[str, Any]]:
@@ -167,6 +173,51 @@ def test_the_figures_are_those_of_what_happened(gateway: Gateway) -> None:
         "metronome_spool_age_seconds": 0,
     }
     assert {name: drained[name] for name in expected} == expected
+
+
+def ship(gateway: Gateway) -> None:
+    """What a drain of its own process does: its figures are its own, and published."""
+    Drain(gateway.settings, gateway.elasticsearch, Metrics()).run(until_empty=True)
+
+
+@pytest.fixture
+def published(gateway: Gateway) -> Iterator[Gateway]:
+    gateway.metrics.publish(gateway.settings.metrics_dir / "0")
+    yield gateway
+    gateway.metrics.close()
+
+
+def test_the_ledger_says_what_became_of_each_accepted_event(published: Gateway) -> None:
+    gateway = published
+    gateway.accepted([{"id": "a", "insert_id": "x"}, {"id": "a", "insert_id": "x"}, {"id": "b"}])
+    gateway.tick([{"id": "c"}, {"id": "d", "insert_id": "not an id"}, 7])
+    nothing = {"indexed": 0, "duplicate": 0, "quarantined": 0, "suppressed": 0, "damaged_requests": 0, "difference": 0}
+    beside = {"refused": 2, "refused_but_kept": 2, "repeated_in_their_request": 1, "in_quarantine": 2, "covers": COVERS}
+    assert gateway.http.get("/ledger").json == {**nothing, **beside, "accepted": 3, "waiting": 3}
+
+    ship(gateway)
+    gateway.accepted({"id": "a", "insert_id": "x", "ts": datetime.now(UTC).isoformat()})  # again
+    ship(gateway)
+    gateway.accepted([{"id": "e"}, {"id": "f"}])
+    stored = {"accepted": 6, "indexed": 3, "duplicate": 1, "waiting": 2}
+    assert gateway.http.get("/ledger").json == {**nothing, **beside, **stored}
+
+
+def test_the_ledger_holds_with_events_that_were_refused_damaged_or_an_erased_persons(published: Gateway) -> None:
+    gateway = published
+    for events in ([{"id": "a", "distinct_id": "ann"}, {"id": "b"}], [{"id": "c"}, {"id": "d"}, {"id": "e"}]):
+        gateway.accepted(events)
+    key = Suppression(b"k" * 16)
+    suppressed.write(gateway.settings.spool_dir, replace(key, hashes=frozenset({key.hash_of("ann")})))
+    (file,) = spool_files(gateway.settings.spool_dir)
+    with contextlib.closing(sqlite3.connect(file)) as db, db:
+        db.execute("update request set body = replace(body, 'c', 'x') where events = 3")
+    ship(gateway)
+    found = gateway.http.get("/ledger").json
+    assert found is not None
+    left = {name: found[name] for name in ("accepted", "indexed", "suppressed", "waiting", "damaged_requests")}
+    assert left == {"accepted": 5, "indexed": 1, "suppressed": 1, "waiting": 0, "damaged_requests": 1}
+    assert found["difference"] == 3  # the events of the damaged request
 
 
 def quarantined(gateway: Gateway, events: int) -> Path:

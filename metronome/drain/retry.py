@@ -122,7 +122,7 @@ class Retry:
             taken = {name: found for name in names if (found := self._take(name, opened, share)) is not None}
             if suppression is not None:
                 for found in taken.values():
-                    found.items = [item for item in found.items if not body.is_suppressed(item, suppression)]
+                    found.items = self._sender.unsuppressed(found.items, suppression)
             together, apart, alone = self._sorted(taken)
             outcome = Outcome()
             left = self._sender.deliver(together, outcome) if together else []

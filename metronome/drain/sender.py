@@ -130,7 +130,7 @@ class Sender:
         """
         with self.under_way() as suppression:
             if suppression is not None:
-                body = lines([item for item in items(body) if not is_suppressed(item, suppression)])
+                body = lines(self.unsuppressed(items(body), suppression))
                 events = None
             events = count(body) if events is None else events
             return self._ship(body, events, since_ms) if body else Outcome()
@@ -144,6 +144,13 @@ class Sender:
             yield self.suppressed.now()
         finally:
             del self._began[mine]
+
+    def unsuppressed(self, some: list[Item], suppression: Suppression) -> list[Item]:
+        """The items that aren't an erased person's; the others are counted, and dropped."""
+        kept = [item for item in some if not is_suppressed(item, suppression)]
+        if len(kept) < len(some):
+            self.metrics.bulk_items.labels("suppressed").inc(len(some) - len(kept))
+        return kept
 
     @property
     def oldest_s(self) -> float | None:

@@ -22,6 +22,7 @@ from metronome.spool.quarantine import quarantined
 from metronome.spool.spool import Spool
 from metronome.spool.status import Backlog, backlog, drain_status, held, listen_runs
 from metronome.store.client import health
+from metronome.web.ledger import ledger
 from metronome.web.openapi import Chapter, plain
 from metronome.wire.access import needs
 from metronome.wire.request import json_answer
@@ -40,13 +41,14 @@ CHAPTER = Chapter(
     {
         "/healthz": {"get": plain("Whether the process answers", "It does")},
         "/readyz": {"get": plain("Whether ticks are taken", "They are; `status` is ready or degraded")},
+        "/ledger": {"get": plain("What became of the events that this host accepted", "Counts of events that add up")},
         "/metrics": {"get": plain("Figures for Prometheus", "Text exposition format", "text/plain")},
     },
 )
 
 
 def blueprint(settings: Settings, spool: Spool, client: Elasticsearch, metrics: Metrics) -> Blueprint:
-    """The routes /healthz, /readyz and /metrics."""
+    """The routes /healthz, /readyz, /ledger and /metrics."""
     routes = Blueprint("health", __name__)
     sparing = Sparing(every_s=60)
 
@@ -61,6 +63,13 @@ def blueprint(settings: Settings, spool: Spool, client: Elasticsearch, metrics: 
         """200 while ticks can be taken, which Elasticsearch isn't needed for; `status` says whether all is well."""
         state = _state(settings, spool, _cluster(client, sparing))
         return json_answer(state, 503 if state["status"] == "unready" else 200)
+
+    @routes.get("/ledger")
+    @needs("read")
+    def settled() -> Response:
+        # One is read after the other, so that what flows meanwhile is in the difference.
+        waiting = backlog(settings.spool_dir).events
+        return json_answer(ledger(metrics.all_totals(), waiting, quarantined(settings.spool_dir)))
 
     @routes.get("/metrics")
     @needs("read")

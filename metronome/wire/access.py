@@ -179,7 +179,9 @@ class Gate:
     def finish(self, response: Response) -> Response:
         """Add headers for the sender: how to send a key, the rest of its rate, which pages may read the answer."""
         if response.status_code == 401:
-            for kind in ("Bearer", "Basic"):
+            # The page of a script has a field for the key, and the browser's own window would stand before it.
+            by_script = request.headers.get("Sec-Fetch-Dest") == "empty"
+            for kind in ("Bearer",) if by_script else ("Bearer", "Basic"):
                 response.headers.add("WWW-Authenticate", f'{kind} realm="metronome"')
         usage: Usage | None = g.get("usage")
         if usage is not None:

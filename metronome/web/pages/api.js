@@ -12,9 +12,9 @@ export class Refused extends Error {
   }
 }
 
-/** The answer to one request; raises Refused with the gateway's own words. */
-export async function call(path, { method = "GET", body, accept = "application/json", signal } = {}) {
-  const headers = { Accept: accept };
+/** The answer to one request; raises Refused with the gateway's own words. `more` are further headers. */
+export async function call(path, { method = "GET", body, accept = "application/json", signal, more = {} } = {}) {
+  const headers = { Accept: accept, ...more };
   if (key()) headers.Authorization = `Bearer ${key()}`;
   if (body !== undefined) headers["Content-Type"] = "application/json";
   let response;
@@ -30,6 +30,7 @@ export async function call(path, { method = "GET", body, accept = "application/j
 }
 
 async function refusal(response) {
+  if (response.status === 401 && !key()) return new Refused(401, "The gateway asks for a key.");
   let message = response.statusText;
   try { message = (await response.json()).error.message; } catch { /* a body that isn't ours */ }
   return new Refused(response.status, message);

@@ -1,6 +1,7 @@
 // The frame: navigation, range, key, language, colours; and which view stands below it.
 
 import { key, Refused, setKey } from "./api.js";
+import * as boards from "./boards.js";
 import * as build from "./build.js";
 import { choose, el, field } from "./dom.js";
 import * as items from "./items.js";
@@ -14,7 +15,7 @@ import { usage } from "./usage.js";
 
 // `start` stands in the page itself: it is there without scripts, too.
 const VIEWS = {
-  overview: ["Overview", overview.view], items: ["Items", items.view], events: ["Events", lists.events],
+  overview: ["Overview", overview.view], dashboards: ["Dashboards", boards.view], items: ["Items", items.view], events: ["Events", lists.events],
   trend: ["Trend", build.trend], funnel: ["Funnel", build.funnel], retention: ["Retention", build.retention],
   paths: ["Paths", build.paths], people: ["People", lists.people], live: ["Live", now.live], video: ["Video", video], counter: ["COUNTER", usage], health: ["Health", now.health],
   start: ["Start", (place) => place.append(start)],
@@ -34,7 +35,10 @@ async function show() {
   frame(view, parameters);
   document.title = `${t(title)} · Metronome`;
   const place = el("div", { class: "view", "aria-busy": "true" });
-  main.replaceChildren(el("h2", {}, t(title)), place);
+  const heading = el("h2", { tabindex: "-1" }, t(title));
+  main.replaceChildren(heading, place);
+  // What had the focus is gone: a keyboard and a reader of screens go on at the new view.
+  if (mine > 1 && document.activeElement === document.body) heading.focus();
   try {
     await draw(place, parameters);
   } catch (error) {
@@ -47,10 +51,13 @@ function trouble(error) {
   const missing = error instanceof Refused && error.status === 404;
   const needsKey = error instanceof Refused && [401, 403].includes(error.status);
   if (needsKey) bar.querySelector("[name=key]").focus();
-  return el("p", { class: "said wrong", role: "alert" }, t(missing ? "This isn't served here." : error.message));
+  // A page of the gateway that is opened by its address makes the browser ask for name and password.
+  const way = needsKey && error.status === 401 && !key() ? [" ", el("a", { href: "/applications" }, t("Sign in with a password"))] : [];
+  return el("p", { class: "said wrong", role: "alert" }, t(missing ? "This isn't served here." : error.message), way);
 }
 
 function frame(view, parameters) {
+  const held = bar.contains(document.activeElement) ? document.activeElement.name : "";
   const kept = common(parameters);
   const asked = range(parameters);
   const form = el("form", { id: "range", "aria-label": t("Time"), onsubmit: (event) => {
@@ -70,7 +77,9 @@ function frame(view, parameters) {
   bar.replaceChildren(
     el("nav", { "aria-label": "Metronome" }, Object.entries(VIEWS).map(([name, [title]]) =>
       el("a", { href: link(name, kept), "aria-current": name === view ? "page" : null }, t(title)))),
-    form, field(t("Language"), spoken), field(t("Theme"), choose(["auto", "light", "dark"], theme(), { name: "theme", onchange: (event) => { dress(event.target.value); show(); } })));
+    form, field(t("Language"), spoken), field(t("Theme"), choose(["auto", "light", "dark"].map((name) => [name, t(name)]), theme(), { name: "theme", onchange: (event) => { dress(event.target.value); show(); } })));
+  document.querySelector(".skip").textContent = t("Skip to content");
+  if (held) bar.querySelector(`[name=${held}]`)?.focus();
 }
 
 function theme() {

@@ -1,9 +1,9 @@
 // The builders: a form whose state is the address, and a panel with the question that it makes.
 
 import { ask } from "./api.js";
+import { add, all, OVERVIEW } from "./boards.js";
 import { choose, el, field } from "./dom.js";
 import * as figures from "./figures.js";
-import { added, keep } from "./overview.js";
 import { panel } from "./panel.js";
 import { common, go, range } from "./state.js";
 import { t } from "./text.js";
@@ -21,6 +21,9 @@ async function known(parameters) {
   return { events, properties };
 }
 
+/** Words of a question, as they are called on the page. */
+const terms = (words) => words.map((word) => [word, t(word)]);
+
 const datalist = (id, options) => el("datalist", { id }, options.map((value) => el("option", { value })));
 const input = (name, value, attributes = {}) => el("input", { name, value: value ?? "", autocomplete: "off", ...attributes });
 
@@ -34,13 +37,28 @@ function builder(place, view, parameters, { events, properties }, rows, title, k
   } }, rows, datalist("events", events), datalist("properties", properties), el("button", {}, t("Apply")));
   place.append(form);
   if (!question) return;
-  const add = el("button", { type: "button", onclick: async (event) => {
+  place.append(panel(title, kind, { ...question, ...range(parameters) }, figures[show], { wide: true, more: [keeping({ title, kind, question, show })] }));
+}
+
+/** A form that adds a tile to a dashboard, under a title of its own. The dashboards are read once it is opened. */
+function keeping(tile) {
+  const title = input("tile-title", tile.title, { required: true, maxlength: 200 });
+  const board = choose([[OVERVIEW, t("Overview")]], OVERVIEW, { name: "board" });
+  const said = el("span", { class: "said", role: "status" });
+  const open = async () => {
     try {
-      await keep([...(await added()), { title, kind, question, show }]);
-      event.target.textContent = "✓";
-    } catch (error) { event.target.textContent = t(error.message); }
-  } }, t("Add to overview"));
-  place.append(panel(title, kind, { ...question, ...range(parameters) }, figures[show], { wide: true, more: [add] }));
+      const others = (await all()).filter((one) => one.id !== OVERVIEW);
+      board.append(...others.map((one) => el("option", { value: one.id }, one.title)));
+    } catch (error) { said.textContent = t(error.message); }
+  };
+  return el("details", { ontoggle: (event) => { if (event.target.open && board.options.length === 1) open(); } },
+    el("summary", {}, t("Add to a dashboard")), el("form", { class: "form", onsubmit: async (event) => {
+      event.preventDefault();
+      try {
+        await add(board.value, { ...tile, title: title.value });
+        said.textContent = t("Added.");
+      } catch (error) { said.textContent = t(error.message); }
+    } }, field(t("Title"), title), field(t("Dashboard"), board), el("button", {}, t("Add")), said));
 }
 
 /** A list of text inputs with one name; empty ones are left out of the question. */
@@ -80,9 +98,9 @@ export async function trend(place, parameters) {
   const property = parameters.get("property") || "";
   const rows = [
     several(t("Event"), "event", parameters.getAll("event"), "events", t("Add a series")),
-    field(t("Measure"), choose(["count", "unique", "per_subject", "sum", "avg", "min", "max", "median", "p90"], measure, { name: "measure" })),
+    field(t("Measure"), choose(terms(["count", "unique", "per_subject", "sum", "avg", "min", "max", "median", "p90"]), measure, { name: "measure" })),
     field(t("Field"), input("property", property, { list: "properties" })),
-    field(t("Interval"), choose(["hour", "day", "week", "month", "year", "total"], parameters.get("interval") || "day", { name: "interval" })),
+    field(t("Interval"), choose(terms(["hour", "day", "week", "month", "year", "total"]), parameters.get("interval") || "day", { name: "interval" })),
     field(t("By"), input("by", parameters.get("by"), { list: "properties" })),
     field(t("Formula"), input("formula", parameters.get("formula"), { placeholder: "A / B" })),
     narrowing(parameters),
@@ -107,7 +125,7 @@ export async function funnel(place, parameters) {
   const rows = [
     several(t("Step"), "step", steps.length ? steps : ["", ""], "events", t("Add a step")),
     field(t("Window"), input("window", parameters.get("window") || "7d")),
-    field(t("Order"), choose(["sequential", "strict", "any"], parameters.get("order") || "sequential", { name: "order" })),
+    field(t("Order"), choose(terms(["sequential", "strict", "any"]), parameters.get("order") || "sequential", { name: "order" })),
     field(t("By"), input("by", parameters.get("by"), { list: "properties" })),
     narrowing(parameters),
   ];
@@ -124,7 +142,7 @@ export async function retention(place, parameters) {
   const rows = [
     field(t("Start event"), input("start", parameters.get("start"), { list: "events", placeholder: t("Any event") })),
     field(t("Return event"), input("return", parameters.get("return"), { list: "events", placeholder: t("Any event") })),
-    field(t("Period"), choose(["day", "week", "month"], parameters.get("period") || "day", { name: "period" })),
+    field(t("Period"), choose(terms(["day", "week", "month"]), parameters.get("period") || "day", { name: "period" })),
     field(t("Periods"), input("periods", parameters.get("periods") || "14", { type: "number", min: 1, max: 60 })),
     narrowing(parameters),
   ];

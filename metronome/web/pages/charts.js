@@ -32,7 +32,7 @@ async function draw(place, traces, layout = {}) {
   }, { displayModeBar: false, responsive: true });
 }
 
-/** Lines over buckets: `series` are {name, values}; what isn't complete yet is dashed by its marker. */
+/** Lines over buckets: `series` are {name, values}. */
 export const lines = (place, buckets, series) => draw(place, series.map(({ name, values }) => ({
   type: "scatter", mode: buckets.length > 40 ? "lines" : "lines+markers", name, x: buckets, y: values, line: { width: 2 },
 })), { hovermode: "x unified", xaxis: { type: "category", nticks: 12 } });
@@ -42,6 +42,9 @@ export const bars = (place, rows) => draw(place, [{
   type: "bar", orientation: "h", x: rows.map((row) => row.value).reverse(), y: rows.map((row) => short(row.name)).reverse(),
   hovertext: rows.map((row) => row.name).reverse(), hoverinfo: "x+text",
 }], { yaxis: { type: "category", rangemode: "normal" } });
+
+/** One number, large. */
+export const figure = (place, value) => draw(place, [{ type: "indicator", mode: "number", value, number: { valueformat: ",.4~g" } }]);
 
 /** Standing bars, for steps. */
 export const columns = (place, names, series) => draw(place, series.map(({ name, values }) => ({

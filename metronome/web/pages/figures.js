@@ -1,6 +1,6 @@
 // What the answers of the query contract look like: a chart of each, and its table.
 
-import { bars, columns, flow, heat, lines } from "./charts.js";
+import { bars, columns, figure, flow, heat, lines } from "./charts.js";
 import { number, percent, t } from "./text.js";
 
 const NAMES = { $none: "(none)", $other: "(other)" };
@@ -23,7 +23,8 @@ export async function trend(place, result) {
 export async function totals(place, result) {
   const rows = result.series.filter((one) => one.total).map((one) => ({ name: seriesName(one), value: one.total }));
   if (!rows.length) return null;
-  await bars(place, rows);
+  // A single figure has nothing to be compared with: it stands there as a number.
+  await (rows.length === 1 && !result.series[0].group.length ? figure(place, rows[0].value) : bars(place, rows));
   return { headings: [t("Name"), t("Count")], rows: rows.map((row) => [row.name, number(row.value)]) };
 }
 

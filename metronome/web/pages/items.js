@@ -3,6 +3,7 @@
 import { ask, json } from "./api.js";
 import { bars, lines } from "./charts.js";
 import { el, field, table } from "./dom.js";
+import { sheet } from "./panel.js";
 import { days, go, link, range } from "./state.js";
 import { number, t } from "./text.js";
 
@@ -34,23 +35,14 @@ async function tock(place, item, parameters) {
   const query = new URLSearchParams({ from, to, tz: range(parameters).tz });
   const path = `/tock/${item.split("/").map(encodeURIComponent).join("/")}.json?${query}`;
   const found = await json(path);
-  const section = (title, made) => {
-    const chart = el("div", { class: "chart" });
-    const [headings, rows] = made(chart);
-    return rows.length ? el("section", { class: "panel" }, el("h3", {}, title), chart,
-      el("details", {}, el("summary", {}, t("Data")), table(headings, rows, title)), el("p", { class: "actions" }, el("a", { href: path }, "JSON"))) : null;
+  const counted = (title, counts) => {
+    const rows = Object.entries(counts ?? {}).sort((a, b) => b[1] - a[1]);
+    return sheet(title, { path, answer: found }, [t("Name"), t("Count")], rows,
+      (chart) => bars(chart, rows.slice(0, 20).map(([name, value]) => ({ name, value }))), ([name, value]) => [name, number(value)]);
   };
-  const pairs = (counts) => Object.entries(counts).sort((a, b) => b[1] - a[1]);
-  place.append(el("h2", { id: "item" }, item), el("div", { class: "grid" }, [
-    section(t("Views by date"), (chart) => {
-      const dates = Object.keys(found.views).sort();
-      if (dates.length) lines(chart, dates, [{ name: "views", values: dates.map((date) => found.views[date]) }]);
-      return [[t("Time"), t("Count")], dates.map((date) => [date, number(found.views[date])])];
-    }),
-    ...[[t("Downloads by format"), found.downloads], [t("Referers"), found.referers]].map(([title, counts]) => section(title, (chart) => {
-      const rows = pairs(counts ?? {});
-      if (rows.length) bars(chart, rows.slice(0, 20).map(([name, value]) => ({ name, value })));
-      return [[t("Name"), t("Count")], rows.map(([name, value]) => [name, number(value)])];
-    })),
-  ].filter(Boolean)));
+  const views = Object.entries(found.views).sort();
+  place.append(el("h3", { id: "item" }, item), el("div", { class: "grid" }, [
+    sheet(t("Views by date"), { path, answer: found }, [t("Time"), t("Count")], views,
+      (chart) => lines(chart, views.map(([date]) => date), [{ name: "views", values: views.map(([, count]) => count) }]), ([date, count]) => [date, number(count)]),
+    counted(t("Downloads by format"), found.downloads), counted(t("Referers"), found.referers)].filter(Boolean)));
 }

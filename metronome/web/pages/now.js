@@ -1,4 +1,4 @@
-// What happens now: the live events, and how the gateway is.
+// What happens now: the live events, and how the gateway is with its ledger.
 
 import { call, json } from "./api.js";
 import { el, table } from "./dom.js";
@@ -40,9 +40,14 @@ async function read(reader, take) {
   }
 }
 
-const FIGURES = [
-  ["metronome_events_accepted_total", "Accepted"], ["metronome_events_duplicate_total", "Duplicate"],
-  ["metronome_events_refused_total", "Refused"], ["metronome_spool_events", "Waiting in the spool"], ["metronome_quarantine_events", "In quarantine"],
+/** The figures of the ledger, the first being the sum of the others; then those that it doesn't hold. */
+const LEDGER = [
+  ["accepted", "Accepted"], ["indexed", "Stored"], ["duplicate", "Stored before, and sent again"], ["quarantined", "Put in quarantine by Elasticsearch's refusal"],
+  ["suppressed", "Dropped, of persons who were erased"], ["waiting", "Waiting in the spool"], ["difference", "Difference"],
+];
+const BESIDE = [
+  ["refused", "Refused"], ["refused_but_kept", "Refused, and kept in quarantine"], ["repeated_in_their_request", "Repeated within their request"],
+  ["damaged_requests", "Requests that the disk damaged"], ["in_quarantine", "In quarantine now"],
 ];
 
 export async function health(place) {
@@ -56,11 +61,12 @@ export async function health(place) {
     [t("Drain"), t(ready.drain?.running ? "running" : "not running") + (ready.drain?.trouble ? `: ${ready.drain.trouble}` : "")],
     [t("In quarantine"), number(ready.quarantined ?? null)],
   ];
-  place.append(el("p", { class: `badge ${ready.status}` }, ready.status), table([t("Name"), t("Value")], rows, t("Health")));
-  const text = await (await call("/metrics", { accept: "text/plain" })).text();
-  place.append(table([t("Name"), t("Count")], FIGURES.map(([name, label]) => [t(label), number(sum(text, name))]), "/metrics"));
+  place.append(el("p", { class: `badge ${ready.status}` }, t(ready.status)), table([t("Name"), t("Value")], rows, t("Health")));
+  const ledger = await json("/ledger");
+  const counted = (figures) => figures.map(([name, label]) => [t(label), number(ledger[name])]);
+  place.append(el("h3", {}, t("Ledger")),
+    el("p", { class: "said" }, t("What became of the events that this host has accepted. The first figure is the sum of the others.")),
+    table([t("Name"), t("Events")], counted(LEDGER), t("Ledger")),
+    el("p", { class: "said" }, t("A difference is small while events flow. One that stays: above 0, the disk damaged requests or an erasure took events out of the spool; below 0, events went to Elasticsearch twice, after a crash or a replay.")),
+    el("h3", {}, t("Beside the ledger")), table([t("Name"), t("Count")], counted(BESIDE), t("Beside the ledger")));
 }
-
-/** The sum of a metric over its labels. */
-const sum = (text, name) => text.split("\n").filter((line) => line.startsWith(name) && /[ {]/.test(line[name.length] ?? ""))
-  .reduce((total, line) => total + Number(line.slice(line.lastIndexOf(" ") + 1)), 0);

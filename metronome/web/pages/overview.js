@@ -1,6 +1,6 @@
-// The first page: figures that most sites want, and those that the user has added.
+// The first page: figures that most sites want, and those that its users have added.
 
-import { json } from "./api.js";
+import { all, editing, OVERVIEW, panels } from "./boards.js";
 import { el } from "./dom.js";
 import * as figures from "./figures.js";
 import { panel } from "./panel.js";
@@ -18,33 +18,14 @@ const READY = [
   ["Downloads by format", "trend", { series: [{ name: "downloads", event: "download" }], by: ["format"], top: 10, interval: "total" }, "totals"],
 ];
 
-/** The panels that were added, or an empty list. */
-export async function added() {
-  try {
-    const { dashboards } = await json("/saved/dashboards");
-    return dashboards.find((one) => one.id === "overview")?.tiles ?? [];
-  } catch {
-    return [];
-  }
-}
-
-export async function keep(panels) {
-  await json("/saved/dashboards/overview", { method: "PUT", body: { title: "Overview", tiles: panels } });
-}
-
 export async function view(place, parameters) {
   const when = range(parameters);
   const grid = el("div", { class: "grid" });
-  place.append(grid);
+  const said = el("p", { class: "said wrong", role: "alert" });
+  place.append(said, grid);
   for (const [title, kind, question, show, wide] of READY) {
     grid.append(panel(t(title), kind, { ...question, ...when }, figures[show], { wide }));
   }
-  const own = await added();
-  own.forEach(({ title, kind, question, show }, at) => {
-    const remove = el("button", { type: "button", onclick: async () => {
-      await keep(own.filter((_, other) => other !== at));
-      window.dispatchEvent(new HashChangeEvent("hashchange"));
-    } }, t("Remove"));
-    if (figures[show]) grid.append(panel(title, kind, { ...question, ...when }, figures[show], { more: [remove] }));
-  });
+  const board = (await all()).find((one) => one.id === OVERVIEW);
+  if (board) grid.append(...await panels(board, parameters, editing(board, said).tile));
 }

@@ -18,6 +18,9 @@ export function link(view, parameters) {
 
 export const go = (view, parameters) => { location.hash = link(view, parameters).slice(1); };
 
+/** Draw the page anew, with what is stored by now. */
+export const again = () => { window.dispatchEvent(new HashChangeEvent("hashchange")); };
+
 /** The parameters that go along from view to view. */
 export function common(parameters) {
   const kept = new URLSearchParams();
