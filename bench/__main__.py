@@ -1,4 +1,5 @@
-"""`python -m bench [NAME …]`: intake, ingest, single, tock, streams, video, plays, parts, archive, journeys, counter.
+"""`python -m bench [NAME …]`: intake, ingest, single, tock, streams, video, plays, parts, archive, journeys,
+counter, dashboard.
 
 All of these by default; `abuse` if it is named. A table on standard output, JSON in bench/results/.
 """
@@ -12,11 +13,39 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import abuse, archive, host, ingest, intake, journeys, parts, plays, single, streams, sushi, tock, video
+from bench import (
+    abuse,
+    archive,
+    dashboard,
+    host,
+    ingest,
+    intake,
+    journeys,
+    parts,
+    plays,
+    single,
+    streams,
+    sushi,
+    tock,
+    video,
+)
 from metronome import __version__, process
 
 #: What is measured where nothing is named.
-_ALL = ["intake", "ingest", "single", "tock", "streams", "video", "plays", "parts", "archive", "journeys", "counter"]
+_ALL = [
+    "intake",
+    "ingest",
+    "single",
+    "tock",
+    "streams",
+    "video",
+    "plays",
+    "parts",
+    "archive",
+    "journeys",
+    "counter",
+    "dashboard",
+]
 
 
 def main() -> None:
@@ -34,6 +63,7 @@ def main() -> None:
     parser.add_argument("--archive-days", type=int, default=90, help="days that are archived")
     parser.add_argument("--titles", type=int, default=100_000, help="titles of the COUNTER report")
     parser.add_argument("--stretches", type=int, default=1_000_000, help="stretches of videos of plays")
+    parser.add_argument("--dashboard-events", type=int, default=1_000_000, help="events that the dashboard shows")
     parser.add_argument("--heap", default="2g", help="heap of Elasticsearch")
     wanted = parser.parse_args()
     which = wanted.which or _ALL
@@ -55,7 +85,7 @@ def main() -> None:
             report["streams"] = streams.bench(Path(folder), runs=wanted.runs, beside=wanted.beside)
         if "video" in which:
             report["video"] = video.bench(Path(folder), runs=min(wanted.runs, 3))
-        if {"ingest", "single", "tock", "plays", "parts", "archive", "counter"} & set(which):
+        if {"ingest", "single", "tock", "plays", "parts", "archive", "counter", "dashboard"} & set(which):
             _with_elasticsearch(report, which, wanted, Path(folder))
     results = Path(__file__).parent / "results"
     results.mkdir(exist_ok=True)
@@ -81,6 +111,10 @@ def _with_elasticsearch(report: dict[str, Any], which: list[str], wanted: argpar
             report["parts"] = parts.bench(running, events=wanted.parts_events, runs=min(wanted.runs, 3))
         if "counter" in which:
             report["sushi"] = sushi.bench(running, titles=wanted.titles, runs=min(wanted.runs, 3))
+        if "dashboard" in which:
+            events = wanted.dashboard_events
+            if found := dashboard.bench(running, events=events, runs=min(wanted.runs, 3)):
+                report["dashboard"] = found
         if "archive" in which:
             report["archive"] = archive.bench(running, events=wanted.archive_events, days=wanted.archive_days)
 
@@ -157,6 +191,8 @@ def table(report: dict[str, Any]) -> str:
         ]
     if found := report.get("archive"):
         rows += _of_archive(found)
+    if found := report.get("dashboard"):
+        rows += _of_dashboard(found)
     if found := report.get("journeys"):
         rows += [(f"{pair}, {found['events']:,} events", "", "", str(ratio)) for pair, ratio in found["ratios"].items()]
     return "\n".join(
@@ -169,6 +205,21 @@ def _of_full(found: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     alone = f"without them: {full['alone_per_s']:,}"
     here = f"{full['beside_per_s']:,}, and {full['messages_per_s']:,} messages/s of players"
     return [(f"events/s taken, beside {players}", here, alone, str(full["ratio"]))]
+
+
+def _of_dashboard(found: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+    first = f"{found['first_paint_s']} s, {found['bytes']:,} bytes in all"
+    asked = f"a program that asks the same: {found['asked_s']} s"
+    return [
+        ("the dashboard's first paint", first, "", ""),
+        (
+            f"{found['panels']} panels over {found['events']:,} events",
+            f"{found['warm_s']} s",
+            asked,
+            str(found["ratio"]),
+        ),
+        ("the same by a fresh browser; by the first of all", f"{found['fresh_s']} s; {found['cold_s']} s", "", ""),
+    ]
 
 
 def _of_archive(found: dict[str, Any]) -> list[tuple[str, str, str, str]]:
