@@ -1,5 +1,5 @@
 """`python -m bench [NAME …]`: intake, ingest, single, tock, streams, video, plays, parts, archive, journeys, persons,
-counter.
+counter, dashboard.
 
 All of these by default; `abuse` if it is named. A table on standard output, JSON in bench/results/.
 """
@@ -17,6 +17,7 @@ from bench import (
     abuse,
     archive,
     counted,
+    dashboard,
     host,
     ingest,
     intake,
@@ -34,7 +35,7 @@ from bench import (
 from metronome import __version__, process
 
 #: What is measured where nothing is named.
-_ALL = "intake ingest single tock streams video plays parts archive journeys persons counter".split()
+_ALL = "intake ingest single tock streams video plays parts archive journeys persons counter dashboard".split()
 
 
 def main() -> None:
@@ -57,6 +58,7 @@ def main() -> None:
     )
     parser.add_argument("--titles", type=int, default=100_000, help="titles of the COUNTER report")
     parser.add_argument("--stretches", type=int, default=1_000_000, help="stretches of videos of plays")
+    parser.add_argument("--dashboard-events", type=int, default=1_000_000, help="events that the dashboard shows")
     parser.add_argument("--heap", default="2g", help="heap of Elasticsearch")
     wanted = parser.parse_args()
     which = wanted.which or _ALL
@@ -78,7 +80,7 @@ def main() -> None:
             report["streams"] = streams.bench(Path(folder), runs=wanted.runs, beside=wanted.beside)
         if "video" in which:
             report["video"] = video.bench(Path(folder), runs=min(wanted.runs, 3))
-        if {"ingest", "single", "tock", "plays", "parts", "archive", "persons", "counter"} & set(which):
+        if {"ingest", "single", "tock", "plays", "parts", "archive", "persons", "counter", "dashboard"} & set(which):
             _with_elasticsearch(report, which, wanted, Path(folder))
     results = Path(__file__).parent / "results"
     results.mkdir(exist_ok=True)
@@ -109,6 +111,10 @@ def _with_elasticsearch(report: dict[str, Any], which: list[str], wanted: argpar
             report["counted"] = counted.bench(running, posts=4000, runs=min(wanted.runs, 3))
             report["months"] = months.bench(running, usages=wanted.usages)
             report["sushi"] = sushi.bench(running, titles=wanted.titles, runs=min(wanted.runs, 3))
+        if "dashboard" in which:
+            events = wanted.dashboard_events
+            if found := dashboard.bench(running, events=events, runs=min(wanted.runs, 3)):
+                report["dashboard"] = found
         if "archive" in which:
             report["archive"] = archive.bench(running, events=wanted.archive_events, days=wanted.archive_days)
 
@@ -197,6 +203,8 @@ def table(report: dict[str, Any]) -> str:
         ]
     if found := report.get("archive"):
         rows += _of_archive(found)
+    if found := report.get("dashboard"):
+        rows += _of_dashboard(found)
     if found := report.get("journeys"):
         rows += [(f"{pair}, {found['events']:,} events", "", "", str(ratio)) for pair, ratio in found["ratios"].items()]
         memory = f"{found['memory_mb']['funnel']} MB; the whole process {found['memory_mb']['process']} MB"
@@ -213,6 +221,21 @@ def _of_full(found: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     alone = f"without them: {full['alone_per_s']:,}"
     here = f"{full['beside_per_s']:,}, and {full['messages_per_s']:,} messages/s of players"
     return [(f"events/s taken, beside {players}", here, alone, str(full["ratio"]))]
+
+
+def _of_dashboard(found: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+    first = f"{found['first_paint_s']} s, {found['bytes']:,} bytes in all"
+    asked = f"a program that asks the same: {found['asked_s']} s"
+    return [
+        ("the dashboard's first paint", first, "", ""),
+        (
+            f"{found['panels']} panels over {found['events']:,} events",
+            f"{found['warm_s']} s",
+            asked,
+            str(found["ratio"]),
+        ),
+        ("the same by a fresh browser; by the first of all", f"{found['fresh_s']} s; {found['cold_s']} s", "", ""),
+    ]
 
 
 def _of_archive(found: dict[str, Any]) -> list[tuple[str, str, str, str]]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pytest
 from conftest import Gateway, remove_indices
@@ -172,3 +172,50 @@ def test_a_keyboard_reaches_content_and_navigation(page: Page) -> None:
         "[...document.querySelectorAll('input, select, textarea')].filter(one => !one.labels.length && !one.ariaLabel)"
     )
     assert tab.evaluate(f"{names}.map(one => one.name)") == []
+
+
+def test_a_person_has_a_timeline(page: Page) -> None:
+    tab = page.open("#/people?person=v3")
+    assert [row[1] for row in page.rows("v3")] == ["buy", "cart", "view"]
+    assert tab.locator(".facts dd").first.inner_text() == "v3"
+    tab = page.open("#/people")
+    tab.get_by_role("link", name="v7", exact=True).click()
+    tab.wait_for_selector("table:has(caption:text-is('v7'))")
+
+
+def test_range_and_time_zone_hold_for_every_view(page: Page) -> None:
+    tab = page.open("")
+    tab.get_by_label("From", exact=True).fill("-7d")
+    tab.get_by_label("Time zone").select_option("Asia/Tokyo")
+    del page.asked[:]
+    tab.get_by_role("button", name="Apply").click()
+    tab.wait_for_url("**tz=Asia%2FTokyo")
+    page.settled()
+    tab.get_by_role("link", name="Items").click()
+    tab.wait_for_selector("h2:text-is('Items')")
+    page.settled()
+    questions = [json.loads(unquote(url.split("?q=")[1])) for url in page.asked if "/query/" in url]
+    assert len(questions) == 9
+    assert {(question["from"], question["tz"]) for question in questions} == {("-7d", "Asia/Tokyo")}
+
+
+def test_a_panel_says_that_it_loads_is_empty_is_an_estimate_or_why_there_is_no_answer(page: Page) -> None:
+    tab, said = page.tab, page.tab.locator(".panel > .said")
+    held: list[Any] = []
+    tab.route("**/query/trend**", lambda route: held.append(route))
+    tab.goto(f"{page.url}/#/trend?ask=1&event=view")
+    tab.get_by_text("Loading …").wait_for()
+    answer = held[0].fetch()
+    told = answer.json()
+    held[0].fulfill(response=answer, json={**told, "meta": {**told["meta"], "exact": False}})
+    page.settled()
+    today = told["result"]["buckets"][-1]
+    assert said.inner_text() == f"estimate · {today}: not complete yet"
+    tab.unroute_all()
+
+    page.open("#/trend?ask=1&event=nothing")
+    assert said.inner_text().endswith("There is nothing here in this range.")
+    page.open("#/trend?ask=1&event=view&formula=A%20%2B")
+    assert "formula" in said.inner_text() and "wrong" in str(said.get_attribute("class"))
+    assert [text.split("status of ")[1] for text in page.complaints] == ["400 (BAD REQUEST)"]
+    page.complaints.clear()

@@ -102,7 +102,12 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_no_variable_is_named_that_there_is_not(page: Path) -> None:
-    known = {row[0] for row in table()} | {"METRONOME_TEST_ENGINE", "METRONOME_SERVICE_HOST", "METRONOME_PORT"}
+    known = {row[0] for row in table()} | {
+        "METRONOME_TEST_ENGINE",
+        "METRONOME_SCREENSHOTS",
+        "METRONOME_SERVICE_HOST",
+        "METRONOME_PORT",
+    }
     named = set(re.findall(r"\bMETRONOME_[A-Z_]+[A-Z]\b", page.read_text()))
     assert named - known == set()
 
@@ -134,3 +139,19 @@ def test_help_needs_no_settings_and_no_engine() -> None:
             [sys.executable, "-m", "metronome", *arguments], env=environ, capture_output=True, text=True
         )
         assert (run.returncode, run.stderr) == (0, "")
+
+
+#: Largest picture of the documents, in bytes.
+MOST_PICTURE = 150_000
+
+
+def test_each_picture_is_small_and_said_in_words() -> None:
+    shown = {
+        (page.parent / source).resolve(): text
+        for page in PAGES
+        for text, source in re.findall(r"!\[([^]]*)\]\(([^)]+)\)", page.read_text())
+    }
+    pictures = set((ROOT / "docs/images").glob("*.png"))
+    assert pictures and pictures <= set(shown)
+    assert [picture.name for picture, text in shown.items() if len(text) < 40] == []
+    assert [picture.name for picture in pictures if picture.stat().st_size > MOST_PICTURE] == []

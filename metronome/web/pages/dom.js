@@ -1,6 +1,6 @@
 // Elements, made without markup in strings: what users have sent is text and never becomes code.
 
-/** An element with attributes (on… are listeners, a boolean is a flag) and children (nodes or texts). */
+/** An element with attributes (on… are listeners, a boolean is a flag) and children (nodes, texts, lists of them). */
 export function el(name, attributes = {}, ...children) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
@@ -8,7 +8,7 @@ export function el(name, attributes = {}, ...children) {
     else if (value === true) made.setAttribute(key, "");
     else if (value !== false && value !== null && value !== undefined) made.setAttribute(key, value);
   }
-  made.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  made.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
   return made;
 }
 
