@@ -32,7 +32,7 @@ AT_A_TIME = 6
 
 #: The panels beside the eight that the first page has.
 TILES = [
-    {"series": [{"name": "seconds", "event": "view", "measure": "median:load_ms"}], "interval": "day"},
+    {"series": [{"name": "time", "event": "view", "measure": "avg:load_ms"}], "interval": "day"},
     {"series": [{"name": "people", "measure": "unique"}], "by": ["country"], "top": 10, "interval": "day"},
 ]
 
