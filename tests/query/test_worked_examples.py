@@ -14,7 +14,7 @@ PAGE = (Path(__file__).parent.parent.parent / "docs/query.md").read_text()
 def test_the_examples_of_the_page_on_questions_give_what_it_says(gateway: Gateway) -> None:
     blocks = re.findall(r"```json (\w+) ?(\w*)\n(.*?)```", PAGE, re.DOTALL)
     answered = ["ask", "result"]
-    assert [name for name, _, _ in blocks] == ["events", *answered * 5, "events", *answered * 3, "ask", "error"]
+    assert [name for name, _, _ in blocks] == ["events", *answered * 6, "events", *answered * 3, "ask", "error"]
     answer = None
     for name, kind, text in blocks:
         if name == "events":
