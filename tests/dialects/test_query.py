@@ -330,8 +330,8 @@ def test_kinds_and_formats_that_there_are_not_say_which_there_are(gateway: Gatew
     unknown = gateway.http.post("/query/cohorts", json={})
     assert (unknown.status_code, unknown.json["error"]["message"]) == (
         400,
-        "'cohorts' isn't a kind of question; there are trend, funnel, retention, paths, values, properties, events, "
-        "timeline, people",
+        "'cohorts' isn't a kind of question; there are trend, funnel, retention, lifecycle, paths, values, properties, "
+        "events, timeline, people",
     )
     other = gateway.http.post("/query/trend?format=xlsx", json={"series": [{}]})
     assert (other.status_code, other.json["error"]["message"]) == (
