@@ -166,28 +166,30 @@ class Beside:
     def seen(self, question: Seen) -> tuple[int, list[int]]:
         """How many events meet `where`, and the times of the first and last in milliseconds."""
         count, times = 0, list[int]()
-        for day, manifest in self._manifests():
-            span = _span(manifest)
-            if span is None or _overlaps(span, question.period):
-                with self.snapshot.opened(day) as (paths, _):
-                    for path in paths:
-                        more, *ends = _seen(path, question)
-                        count += more
-                        times += [ms for ms in ends if ms is not None]
+        with _database() as database:
+            for _, path in self._files(question.period):
+                more, *ends = _seen(database, path, question)
+                count += more
+                times += [ms for ms in ends if ms is not None]
         return count, times
 
     def properties(self, question: Properties) -> dict[str, Field]:
         """Each field that events of the question have."""
         found: dict[str, Field] = {}
+        with _database() as database:
+            for manifest, path in self._files(question.period):
+                for name, row in _properties(database, path, manifest, question).items():
+                    found[name] = _added(found.get(name), row)
+        return found
+
+    def _files(self, period: Period) -> Iterator[tuple[Manifest, str]]:
+        """The files of days that may have events of the period, each open until the next is asked for."""
         for day, manifest in self._manifests():
             span = _span(manifest)
-            if span is not None and not _overlaps(span, question.period):
-                continue
-            with self.snapshot.opened(day) as (paths, _):
-                for path in paths:
-                    for name, row in _properties(path, manifest, question).items():
-                        found[name] = _added(found.get(name), row)
-        return found
+            if span is None or _overlaps(span, period):
+                with self.snapshot.opened(day) as (paths, _):
+                    for path in paths:
+                        yield manifest, path
 
 
 def _span(manifest: Manifest) -> tuple[float, float] | None:
@@ -266,31 +268,31 @@ def _values(
             yield dict(zip(names, row, strict=True))
 
 
-def _seen(path: str, question: Seen) -> Any:
+def _seen(database: duckdb.DuckDBPyConnection, path: str, question: Seen) -> Any:
     """How many events of a file meet `where`, first and last time."""
-    with _database() as database:
-        parameters: list[Any] = []
-        condition = shape_of(database, path).condition(_asked(question.where, question.period), parameters)
-        time = 'epoch_ms("@timestamp")'
-        query = f"select count(*), min({time}), max({time}) from read_parquet({literal(path)}) where {condition}"
-        return database.execute(query, parameters).fetchone()
+    parameters: list[Any] = []
+    condition = shape_of(database, path).condition(_asked(question.where, question.period), parameters)
+    time = 'epoch_ms("@timestamp")'
+    query = f"select count(*), min({time}), max({time}) from read_parquet({literal(path)}) where {condition}"
+    return database.execute(query, parameters).fetchone()
 
 
-def _properties(path: str, manifest: Manifest, question: Properties) -> dict[str, Field]:
+def _properties(
+    database: duckdb.DuckDBPyConnection, path: str, manifest: Manifest, question: Properties
+) -> dict[str, Field]:
     mapping = DayMapping(manifest.mapping.get("properties", {}))
     names = [name for name in mapping.properties if mapping.kind(name) != "none"]
-    with _database() as database:
-        shape = shape_of(database, path)
-        parameters: list[Any] = []
-        condition = shape.condition(_asked(question.where, question.period), parameters)
-        # Which fields a document has is what it says itself; derived facts aren't among them.
-        stored = Shape(shape.columns, shipped=False)
-        rows = database.execute(_about(path, stored, mapping, names, condition), parameters).fetchall()
-        return {
-            names[n]: (frozenset((mapping.kind(names[n]),)), events, first, last)
-            for n, events, first, last in rows
-            if events
-        }
+    shape = shape_of(database, path)
+    parameters: list[Any] = []
+    condition = shape.condition(_asked(question.where, question.period), parameters)
+    # Which fields a document has is what it says itself; derived facts aren't among them.
+    stored = Shape(shape.columns, shipped=False)
+    rows = database.execute(_about(path, stored, mapping, names, condition), parameters).fetchall()
+    return {
+        names[n]: (frozenset((mapping.kind(names[n]),)), events, first, last)
+        for n, events, first, last in rows
+        if events
+    }
 
 
 def _about(path: str, shape: Shape, mapping: DayMapping, names: list[str], condition: str) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from metronome.periods import Period
 from metronome.query.answer import Answer
@@ -13,6 +14,10 @@ from metronome.query.condition import Condition
 from metronome.query.door import Sources, answers
 from metronome.query.persons.questions import EventsOf, Evidence, FromParts, Members, PropertiesOf
 from metronome.query.persons.rules import Did, Ids, leaves_of, rules_of
+
+if TYPE_CHECKING:
+    from metronome.query.journeys.days import Budget
+    from metronome.query.persons.scene import Scene
 
 
 @answers(FromParts)
@@ -47,16 +52,11 @@ def _answer(questions: Sequence[Any], sources: Sources, now: datetime) -> list[A
 
 def _answered(question: Any, sources: Sources, now: datetime) -> Any:
     from metronome.query.persons import evidence, listing
-    from metronome.query.persons.scene import open_scene
 
-    assert sources.days is not None
     # First and last seen are of all times.
     period = Period() if isinstance(question, Members) else question.period
-    sources.index.refuse_closed(_needed(period, question.where))
     watermark = sources.index.watermark(now)
-    days = sources.days.beside(sources.archived)
-    with days.turn() as budget:
-        scene = open_scene(days, budget, question.as_of)
+    with _opened(question, period, sources) as (scene, budget):
         answer = evidence.answer if isinstance(question, Evidence) else listing.answer
         return replace(answer(question, scene, now), watermark=watermark, events=budget.events)
 
@@ -69,16 +69,23 @@ def _read(questions: Sequence[Any], sources: Sources, now: datetime) -> list[Any
 
 def _documents(question: Any, sources: Sources, now: datetime) -> Any:
     from metronome.query.persons import documents
-    from metronome.query.persons.scene import open_scene
 
-    assert sources.days is not None
-    sources.index.refuse_closed(_needed(question.period, question.where))
-    days = sources.days.beside(sources.archived)
-    with days.turn() as budget:
-        scene = open_scene(days, budget, question.as_of)
+    with _opened(question, question.period, sources) as (scene, _):
         if isinstance(question, EventsOf):
             return documents.listed(question, scene, now)
         return documents.described(question, scene)
+
+
+@contextmanager
+def _opened(question: Any, period: Period, sources: Sources) -> Iterator[tuple[Scene, Budget]]:
+    """Everybody as the question wants them known, and what it may use. Raises DaysClosed."""
+    from metronome.query.persons.scene import open_scene
+
+    assert sources.days is not None
+    sources.index.refuse_closed(_needed(period, question.where))
+    days = sources.days.beside(sources.archived)
+    with days.turn() as budget:
+        yield open_scene(days, budget, question.as_of), budget
 
 
 def _needed(period: Period, where: Condition) -> Period:
