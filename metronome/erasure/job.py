@@ -140,7 +140,7 @@ class Job:
                 "spool, quarantine": "every event read again",
                 "elasticsearch": "every index searched again, days to come included",
                 "archive": "every archived day read again; objects that were rewritten were read back from the archive",
-                "saved": "every segment, metric and dashboard read again, in all versions",
+                "saved": "every segment, metric and dashboard, in all versions, and every point read again",
                 "parts": "every day part read again",
                 "left": 0,
             },

@@ -7,7 +7,7 @@ again replaces the older one, and a request that is repeated changes nothing.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -61,7 +61,7 @@ class Points:
     ) -> list[Point]:
         """The points of a period by time. `after` is the `place` of the point before the first."""
         found: list[Point] = []
-        for hit in self._hits(series, period, after):
+        for hit in self._hits(_of(series, period), after):
             found.append(_point(hit["_source"]))
             if len(found) == limit:
                 break
@@ -79,10 +79,23 @@ class Points:
     def delete(self, series: str, period: Period) -> int:
         """Delete the points of a period; gives how many there were."""
         deleted = 0
-        while names := [hit["_id"] for hit in islice(self._hits(series, period, None), _PAGE)]:
+        while names := [hit["_id"] for hit in islice(self._hits(_of(series, period)), _PAGE)]:
             self._bulk([{"delete": {"_id": name}} for name in names])
             deleted += len(names)
         return deleted
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The documents of all points of all series: `id`, `series`, `at`, `value`, `dims`."""
+        for hit in self._hits({"match_all": {}}):
+            yield hit["_source"]
+
+    def replace(self, replaced: Iterable[tuple[str, Mapping[str, Any] | None]]) -> None:
+        """Delete the points of these ids; where a document stands beside an id, it is stored first."""
+        pairs = iter(replaced)
+        while page := list(islice(pairs, _PAGE)):
+            instead = [row for _, row in page if row is not None]
+            self._bulk([part for row in instead for part in ({"index": {"_id": row["id"]}}, dict(row))])
+            self._bulk([{"delete": {"_id": name}} for name, _ in page])
 
     def _known(self, names: list[str]) -> int:
         with our_errors():
@@ -100,12 +113,12 @@ class Points:
         if any(one["status"] != 404 for one in failed):
             raise StoreFailed("Elasticsearch refused points", detail=str(failed[0])[:300])
 
-    def _hits(self, series: str, period: Period, after: Sequence[Any] | None) -> Iterator[dict[str, Any]]:
+    def _hits(self, query: Mapping[str, Any], after: Sequence[Any] | None = None) -> Iterator[dict[str, Any]]:
         while True:
             with our_errors():
                 found = self._client.options(ignore_status=404).search(
                     index=self._index,
-                    query=_of(series, period),
+                    query=query,
                     size=_PAGE,
                     sort=["at", "id"],
                     search_after=after,

@@ -35,7 +35,8 @@ from metronome.erasure.keeper import Keeper
 from metronome.erasure.rewrite import with_ids_replaced, without_names
 from metronome.erasure.target import Asked
 from metronome.errors import BadPayload, BadQuestion
-from metronome.saved import Saved
+from metronome.periods import Period
+from metronome.saved import Point, Saved
 from metronome.segments import Segments
 from metronome.spool.quarantine import Quarantine, Rejection
 from metronome.spool.suppressed import Suppressed
@@ -156,8 +157,19 @@ def fill(found: Installation, rng: random.Random, archived: int = 3) -> None:
         rule = {"where": [{"field": "distinct_id", "op": "in", "value": list(version)}]}
         Segments(found.client, found.settings).put("vips", GONE[2], rule, START)
         Saved(found.client, found.settings).put("dashboards", "d", "", {"n": number, "panels": [rule]})
+    # An external series has numbers of the person, under two ids at one time, and of somebody else.
+    at = datetime(2026, 11, 12, tzinfo=UTC)
+    amounts = ((GONE[0], 1), (GONE[2], 2), (OTHERS[2], 4))
+    points = [Point(at, value, {"customer": name, "country": "NL"}) for name, value in amounts]
+    Saved(found.client, found.settings).points.put("invoices", points)
     # What waits in the spool: of the person, and of somebody else.
     gateway.accepted([{"id": "a", "distinct_id": name, "insert_id": f"w{name[:5]}"} for name in (GONE[1], OTHERS[2])])
+
+
+def invoices(found: Installation) -> list[tuple[str, float]]:
+    """The points of the external series: whose, and the value."""
+    points = Saved(found.client, found.settings).points.read("invoices", Period())
+    return sorted((point.dims["customer"], point.value) for point in points)
 
 
 @pytest.mark.parametrize(("kind", "seed"), [("folder", 1), ("folder", 2), ("moto", 3), ("seaweed", 4), ("minio", 5)])
@@ -177,9 +189,15 @@ def test_no_byte_of_a_persons_ids_is_left_and_other_numbers_stay(
     assert problems_of(found.work, given) == []
     assert given["found"]["spool"] == {"deleted": 1, "rewritten": 0}
     assert given["found"]["quarantine"] == {"deleted": 2, "rewritten": 0}
-    assert given["found"]["saved"] == {
-        kind: {"deleted": 0, "rewritten": n} for kind, n in {"segments": 2, "saved": 1, "versions": 1}.items()
-    }
+    assert (
+        given["found"]["saved"]
+        == dry["found"]["saved"]
+        == {
+            **{kind: {"deleted": 0, "rewritten": n} for kind, n in {"segments": 2, "saved": 1, "versions": 1}.items()},
+            "points": {"deleted": 2, "rewritten": 0},
+        }
+    )
+    assert invoices(found) == [(OTHERS[2], 4)]
     assert Segments(found.client, found.settings).get("vips", 1).rule == {
         "where": [{"field": "distinct_id", "op": "in", "value": ["erased", OTHERS[2]]}]
     }
@@ -253,6 +271,10 @@ def test_an_anonymous_person_is_counted_and_not_known(installation: Installation
     assert found["series"][0]["total"] == 5
     assert others["events by day"]["series"][0]["total"] < before["series"][0]["total"]
     assert given["found"]["spool"] == {"deleted": 0, "rewritten": 0}
+    # The sums of an external series stay, too, under the same pseudonym.
+    assert given["found"]["saved"]["points"] == {"deleted": 0, "rewritten": 2}
+    pseudonym = f"anonymous-{given['job']}"
+    assert invoices(installation) == [(pseudonym, 1), (pseudonym, 2), (OTHERS[2], 4)]
 
 
 @pytest.mark.parametrize(
