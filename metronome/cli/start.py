@@ -83,4 +83,5 @@ def listen() -> None:
     """
     from metronome.listen.server import listen as run
 
-    run(Settings.from_env())
+    settings = Settings.from_env()
+    run(settings, lambda: address(settings))

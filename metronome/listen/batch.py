@@ -17,6 +17,7 @@ from typing import Any
 
 from metronome.errors import Busy, Refused
 from metronome.intake import Intake, Origin, Receipt, Unreadable
+from metronome.listen.counted import Counted
 from metronome.listen.forward import read_message
 from metronome.listen.framing import Unframed
 from metronome.logs import Sparing
@@ -90,9 +91,10 @@ class Frame:
 class Door:
     """Frames through the intake: read, accept, answer. Safe to use from many threads."""
 
-    def __init__(self, settings: Settings, intake: Intake) -> None:
+    def __init__(self, settings: Settings, intake: Intake, counted: Counted) -> None:
         self._settings = settings
         self._intake = intake
+        self._counted = counted
         self._sparing = Sparing()
 
     def commit(self, frames: list[Frame]) -> None:
@@ -115,9 +117,9 @@ class Door:
                         row, size = [], 0
                         if frame.failure is not None:
                             break
-                    row.append((frame, event))
+                    row.append((frame, self._counted.read(event)))
                     size += event_bytes
-            except Unframed as error:
+            except (Unframed, Busy) as error:
                 frame.failure = error
         if row:
             yield row
@@ -264,7 +266,7 @@ class Batches:
         return True
 
     def _say_waiting(self, frames: list[Frame]) -> None:
-        text = f"events wait here for the spool: {frames[0].failure}"
+        text = f"events wait here: {frames[0].failure}"
         if (unsaid := self._sparing.turn(text)) is not None:
             log.warning(text, extra={"bytes": self._bytes, "unsaid": unsaid})
 

@@ -18,6 +18,7 @@ from metronome.intake import Intake
 from metronome.listen.access import Address, Ports, ports
 from metronome.listen.batch import FORWARD, LINES, RETRY_S, Batches, Door, Frame
 from metronome.listen.connection import Connection, Deadlines
+from metronome.listen.counted import Counted, Find
 from metronome.listen.framing import Framer, Lines, Messages
 from metronome.listen.handshake import Handshake
 from metronome.logs import Sparing
@@ -242,7 +243,7 @@ def allow_files(connections: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def listen(settings: Settings) -> None:
+def listen(settings: Settings, find: Find) -> None:
     """`metronome listen`: until SIGTERM or SIGINT. Raises SetupError with what is wrong."""
     where = ports(settings)
     allow_files(settings.listen_connections)
@@ -252,7 +253,7 @@ def listen(settings: Settings) -> None:
     spool = Spool(settings.spool_dir, role="listen", **room)
     metrics = Metrics()
     metrics.publish(settings.metrics_dir / spool.slot)
-    door = Door(settings, Intake(settings, spool, metrics, folder=settings.spool_dir))
+    door = Door(settings, Intake(settings, spool, metrics, folder=settings.spool_dir), Counted(settings, find))
     try:
         asyncio.run(_until_stopped(Listener(settings, where, door, metrics), settings.spool_dir, spool.slot))
     finally:

@@ -21,6 +21,7 @@ from metronome.listen import server
 from metronome.listen.access import ports
 from metronome.listen.batch import Door
 from metronome.listen.connection import Deadlines
+from metronome.listen.counted import Counted
 from metronome.metrics import Metrics
 from metronome.settings import Settings
 from metronome.spool.spool import Spool
@@ -37,7 +38,7 @@ class Beside:
         self._listener = server.Listener(
             settings,
             ports(settings),
-            Door(settings, Intake(settings, spool, folder=settings.spool_dir)),
+            Door(settings, Intake(settings, spool, folder=settings.spool_dir), Counted(settings, lambda: None)),
             Metrics(),
             **options,
         )
@@ -188,7 +189,7 @@ def test_what_nobody_would_send_again_waits_for_room(
             sending.start()
             for _ in range(50):
                 messages.sendall(pack(["t", 1421884800, {"id": "waits", "format": "csv"}]))
-            wait_for(lambda: "events wait here for the spool" in alone.log.read_text(), "a full spool")
+            wait_for(lambda: "events wait here" in alone.log.read_text(), "a full spool")
             with alone.connect() as other:
                 # It has a chunk, so it can come again; as large as what waits, it finds no room either.
                 other.sendall(

@@ -90,14 +90,19 @@ def usage(
 
 
 def _visitor(given: dict[str, Any], came: Came) -> Visitor:
+    """Whom the usage is of. Raises Invalid where nothing at all says it: everybody would be one visitor then."""
     counter = given.get("counter", {})
-    return Visitor(
+    found = Visitor(
         counter.get("user_id", ""),
         counter.get("user_cookie", ""),
         given.get("client_session_id", ""),
         counter.get("ip", came.address),
         counter.get("user_agent", came.agent),
     )
+    if not (found.address or found.user_id or found.cookie or found.client_session_id):
+        detail = "This or a user id, cookie or session says whose usage it is; a record that is shipped has to have one"
+        raise Invalid([Problem(("counter", "ip"), detail)])
+    return found
 
 
 def _link(given: dict[str, Any], labels: list[str]) -> tuple[str, ...]:
