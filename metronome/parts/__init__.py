@@ -3,6 +3,7 @@
     index.py     what Elasticsearch holds of a day: its counters, and its documents page by page
     columns.py   documents -> columns: names, kinds, lists
     sort.py      runs of columns -> one sorted Parquet file
+    slices.py    a day that is larger than memory, in slices of its order
     folder.py    the files of all days: versions, locks, room
     build.py     bring a day up to date, from nothing or by what is new; verify it
     read.py      columns wanted, days, filters -> numpy arrays

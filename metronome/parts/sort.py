@@ -1,11 +1,14 @@
 """Runs of columns become one sorted Parquet file, in memory that doesn't grow with the day.
 
-    pages -> Run -> a temporary Parquet file a run
-    all runs in one scan -> sorted, by DuckDB, which goes to disk where memory ends -> Parquet
+    pages -> Run -> a temporary Parquet file a run, sorted
+    all runs, slice by slice (slices.py) -> sorted by DuckDB, which goes to disk where memory ends -> Parquet
 
 A day's columns are known only when its last document was read, and a property may be text in one run and a list in
-another; so each run keeps what it found under a name that says how (`c7` single values, `l7` lists as JSON). There is
-one scan of all runs: a union of as many selects holds a buffer for each, and a million events took more than 400 MB.
+another; so each run keeps what it found under a name that says how (`c7` single values, `l7` lists as JSON). A scan
+reads all runs: a union of as many selects holds a buffer for each, and a million events took more than 400 MB.
+
+A day that doesn't fit into memory is sorted in slices, each by a scan that skips what its runs say is elsewhere. One
+sort of all of it goes to disk and comes back several times, which took twice as long.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from metronome.parts import duck
 from metronome.parts.columns import Array, Key, Run, layout
 from metronome.parts.duck import literal, quoted
 from metronome.parts.index import Documents
+from metronome.parts.slices import cut
 
 #: Rows of a row group, fewer where documents are large.
 ROW_GROUP = 128 * 1024
@@ -33,6 +37,10 @@ ROW_GROUP_BYTES = 64 * 2**20
 #: Rows that are gathered before they go to DuckDB.
 RUN_ROWS = 20_000
 RUN_BYTES = 12 * 2**20
+
+#: Rows of a run that are skipped or read together, and the bytes of documents in a slice of the order.
+RUN_GROUP = 2048
+SLICE_BYTES = 32 * 2**20
 
 #: Ids that are put in order at one time.
 SLICE = 200_000
@@ -79,7 +87,8 @@ class Sorter:
         path = str(self._temporary / f"run-{len(self._runs)}.parquet")
         self._database.register("run", self._named(run))
         self._database.execute(
-            f"copy run to {literal(path)} (format parquet, compression lz4_raw, row_group_size 10240)"
+            f"copy (select * from run order by {ORDER}) to {literal(path)} "
+            f"(format parquet, compression lz4_raw, row_group_size {RUN_GROUP})"
         )
         self._database.unregister("run")
         self._runs.append(path)
@@ -106,9 +115,17 @@ class Sorter:
         """
         self._flush()
         text = literal(json.dumps(metadata, separators=(",", ":")))
+        runs = self._all_runs()
+        # In the slices' order.
+        self._database.execute("set preserve_insertion_order = true")
+        slices = cut(self._database, runs, 1 + self._bytes // SLICE_BYTES)
+        sorted_rows = " union all ".join(
+            f"(select * from ({self._select(f'(from {runs} where {within})')}) order by {ORDER})" for within in slices
+        )
+        # At level 1 ids and documents take no more room than at zstd's usual 3, and less time.
         self._database.execute(
-            f"copy (select * from ({self._select()}) order by {ORDER}) to {literal(str(path))} (format parquet, "
-            f"compression zstd, row_group_size {self._row_group()}, kv_metadata {{metronome: {text}}})"
+            f"copy ({sorted_rows}) to {literal(str(path))} (format parquet, compression zstd, compression_level 1, "
+            f"row_group_size {self._row_group()}, kv_metadata {{metronome: {text}}})"
         )
         with path.open("rb") as file:
             os.fsync(file.fileno())
@@ -127,8 +144,8 @@ class Sorter:
     def _all_runs(self) -> str:
         return duck.parquet(self._runs) if self._runs else _NOTHING
 
-    def _select(self) -> str:
-        """All rows under the day's columns."""
+    def _select(self, rows: str) -> str:
+        """Rows of runs under the day's columns."""
         kinds: dict[str, set[str]] = {}
         for key in self._places:
             kinds.setdefault(key.name, set()).add(key.kind)
@@ -136,7 +153,7 @@ class Sorter:
         chosen += [f'make_timestamp("{name}" * 1000)::TIMESTAMPTZ "{name}"' for name in ("@timestamp", "received_at")]
         chosen.append('"seq"')
         chosen += [f"{self._value(key)} {quoted(name)}" for name, key in layout(kinds).items()]
-        return f"select {', '.join(chosen)} from {self._all_runs()}"
+        return f"select {', '.join(chosen)} from {rows}"
 
     def _value(self, key: Key) -> str:
         # single values in all runs     c7

@@ -12,6 +12,7 @@ import parts_oracle
 import pytest
 from part_days import DAY, Days, event, opened_days  # noqa: F401  (a fixture)
 
+from metronome.parts import sort
 from metronome.parts.build import Builder
 from metronome.parts.folder import Part
 
@@ -33,8 +34,12 @@ def contents(path: str) -> dict[str, list[Any]]:
     return {name: [row[place] for row in rows] for place, name in enumerate(names)}
 
 
+@pytest.mark.parametrize("slice_bytes", [sort.SLICE_BYTES, 500], ids=["sorted at once", "in slices"])
 @pytest.mark.parametrize("seed", range(6))
-def test_random_documents_are_kept_byte_for_byte_in_typed_columns_and_in_order(days: Days, seed: int) -> None:
+def test_random_documents_are_kept_byte_for_byte_in_typed_columns_and_in_order(
+    days: Days, monkeypatch: pytest.MonkeyPatch, slice_bytes: int, seed: int
+) -> None:
+    monkeypatch.setattr(sort, "SLICE_BYTES", slice_bytes)
     rng = random.Random(seed)
     days.write([parts_oracle.random_source(rng) for _ in range(150)])
     assert len(days.written) > 100
