@@ -7,7 +7,9 @@ once. The day stays in the archive. Once the index holds all that the manifest n
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -29,9 +31,18 @@ from metronome.store.client import from_status, our_errors
 from metronome.store.indices import event_template
 from metronome.store.names import day_index
 
-BULK_BYTES = 8 * 2**20
+BULK_BYTES = 4 * 2**20
+
+#: Requests under way at one time. While Elasticsearch indexes one, it receives another.
+SENDERS = 2
 
 _HEADERS = {"content-type": "application/x-ndjson", "accept": "application/json"}
+
+#: What is read of an answer. All of it is longer than many a document.
+_OUTCOME = {"filter_path": "items.create.status,items.create.error.reason"}
+
+#: Ids and documents.
+Batch = list[tuple[str, bytes]]
 
 Progress = Callable[[int], None]
 
@@ -73,10 +84,10 @@ class Restorer:
         if not to_prefix:
             self._state.note_whole(day, Whole(uuid, "", restored=True))
         events = created = 0
-        for batch in _batches(self._documents(kept.manifest, where)):
-            events += len(batch)
-            created += self._create(index, batch)
-            progress(len(batch))
+        for batch_events, batch_created in self._sent(index, _batches(self._documents(kept.manifest, where))):
+            events += batch_events
+            created += batch_created
+            progress(batch_events)
         with our_errors():
             self._client.indices.refresh(index=index)
         if not to_prefix:
@@ -110,7 +121,19 @@ class Restorer:
                 mine.hardlink_to(path)
                 yield from chosen([mine], temporary, None if where is None else meets(where))
 
-    def _create(self, index: str, batch: list[tuple[str, bytes]]) -> int:
+    def _sent(self, index: str, batches: Iterator[Batch]) -> Iterator[tuple[int, int]]:
+        """Send the batches; for each, in their order, its documents and how many of them weren't there."""
+        with ThreadPoolExecutor(SENDERS, "restore") as senders:
+            under_way: deque[tuple[int, Future[int]]] = deque()
+            for batch in batches:
+                under_way.append((len(batch), senders.submit(self._create, index, batch)))
+                if len(under_way) > SENDERS:
+                    count, created = under_way.popleft()
+                    yield count, created.result()
+            for count, created in under_way:
+                yield count, created.result()
+
+    def _create(self, index: str, batch: Batch) -> int:
         # A document with a line feed in it can't be a line of a bulk request; it goes alone, byte for byte as well.
         created = sum(self._create_one(index, number, source) for number, source in batch if b"\n" in source)
         lines = [(number, source) for number, source in batch if b"\n" not in source]
@@ -120,13 +143,15 @@ class Restorer:
             b'{"create":{"_id":%s}}\n%s\n' % (json.dumps(number).encode(), source) for number, source in lines
         )
         with our_errors():
-            answer = self._client.perform_request("POST", f"/{quote(index)}/_bulk", headers=_HEADERS, body=body).body
-        for item in answer["items"]:
+            answer = self._client.perform_request(
+                "POST", f"/{quote(index)}/_bulk", params=_OUTCOME, headers=_HEADERS, body=body
+            ).body
+        for (number, _), item in zip(lines, answer["items"], strict=True):
             result = item["create"]
             if result["status"] == 201:
                 created += 1
             elif result["status"] != 409:
-                raise _refused(result["status"], index, result["_id"], str(result.get("error", {}).get("reason", "")))
+                raise _refused(result["status"], index, number, str(result.get("error", {}).get("reason", "")))
         return created
 
     def _create_one(self, index: str, number: str, source: bytes) -> int:
@@ -166,8 +191,8 @@ def chosen(paths: list[Path], temporary: Path, wanted: Wanted | None) -> Iterato
                 yield number, source
 
 
-def _batches(documents: Iterator[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:
-    batch: list[tuple[str, bytes]] = []
+def _batches(documents: Iterator[tuple[str, bytes]]) -> Iterator[Batch]:
+    batch: Batch = []
     size = 0
     for document in documents:
         batch.append(document)
