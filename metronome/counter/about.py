@@ -1,19 +1,22 @@
 """What a usage was about, apart from who and when: a text that is the same for all usages that are alike.
 
-Intake writes it (`written`), processing reads it (`uses`). A month has far fewer such texts than usages, so each is
-read once. It is JSON; what isn't known is left out:
+Intake writes it (`written`). It is JSON; what isn't known is left out:
 
-    labels, denial, search, country, customers    as the usage says; `customers` with their consortia
-    void                                          true where neither status 200 nor 304 was sent, and nothing was denied
-    robot                                         true where the visitor has no agent, which the list of robots matches
-    item, title, publisher, databases             as the contract's `counter` has them
+    labels, denial, search               as the usage says
+    void                                 true where neither status 200 nor 304 was sent, and nothing was denied
+    robot                                true where the visitor has no agent, which the list of robots matches
+    item, title, publisher, databases    as the contract's `counter` has them
+    country, subdivision, customers      as the usage says; `customers` with their consortia
+
+Processing splits it into two texts: WHAT was used, and WHOSE usage it was, which are the last three. A month has nearly as many whole texts as usages, since every customer uses every item. It has far
+fewer of each half, so each half is read once (`uses`, `whose`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -21,6 +24,10 @@ from metronome.counter.facts import Author, Subject
 from metronome.counter.values import PARENT_OF, PART_OF, WHOLE, are_in
 
 NO_YOP = "0001"
+
+#: The members of each half of a text.
+WHAT = ("databases", "denial", "item", "labels", "publisher", "robot", "search", "title", "void")
+WHOSE = ("country", "customers", "subdivision")
 
 
 @dataclass(frozen=True)
@@ -60,9 +67,6 @@ class Uses:
     yop: str = NO_YOP
     access_type: str = ""
     access_method: str = "Regular"
-    country: str = ""
-    subdivision: str = ""
-    customers: tuple[str, ...] = ()
 
     @property
     def is_click(self) -> bool:
@@ -73,13 +77,27 @@ class Uses:
 NOTHING = Uses()
 
 
+class Whose(NamedTuple):
+    """Whose usage it was beside The World's, and from where; empty where that isn't known."""
+
+    customers: tuple[str, ...] = ()
+    country: str = ""
+    subdivision: str = ""
+
+
 def written(said: Mapping[str, Any]) -> str:
     """The text of a usage, from what is known of it; equal for equal usages."""
     return orjson.dumps({name: value for name, value in said.items() if value}, option=orjson.OPT_SORT_KEYS).decode()
 
 
+def whose(text: str) -> Whose:
+    """Whose a usage of this text was, which may be the whole text or its half."""
+    said = orjson.loads(text)
+    return Whose(tuple(said.get("customers", ())), said.get("country", ""), said.get("subdivision", ""))
+
+
 def uses(text: str) -> Uses:
-    """What a usage of this text counts as."""
+    """What a usage of this text counts as, which may be the whole text or its half."""
     said = orjson.loads(text)
     if said.get("void") or said.get("robot"):
         return NOTHING
@@ -93,9 +111,6 @@ def uses(text: str) -> Uses:
         yop=item.get("yop", NO_YOP),
         access_type=item.get("access_type", "Controlled"),
         access_method="TDM" if "api" in labels else "Regular",
-        country=said.get("country", ""),
-        subdivision=said.get("subdivision", ""),
-        customers=tuple(said.get("customers", ())),
     )
     if denial:
         return replace(found, items=_items(said, databases, whole=True))
