@@ -8,8 +8,9 @@ Intake writes it (`written`). It is JSON; what isn't known is left out:
     item, title, publisher, databases    as the contract's `counter` has them
     country, subdivision, customers      as the usage says; `customers` with their consortia
 
-Processing splits it into two texts: WHAT was used, and WHOSE usage it was, which are the last three. A month has nearly as many whole texts as usages, since every customer uses every item. It has far
-fewer of each half, so each half is read once (`uses`, `whose`).
+The first four lines say WHAT was used, the last says WHOSE usage it was. A month has nearly as many texts as usages,
+since every customer uses every item, but far fewer that differ in one of these. So processing numbers both, and reads
+one text of each number (`uses`, `whose`).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from metronome.counter.values import PARENT_OF, PART_OF, WHOLE, are_in
 
 NO_YOP = "0001"
 
-#: The members of each half of a text.
+#: The members of a text that say what was used, and those that say whose usage it was.
 WHAT = ("databases", "denial", "item", "labels", "publisher", "robot", "search", "title", "void")
 WHOSE = ("country", "customers", "subdivision")
 
@@ -91,13 +92,13 @@ def written(said: Mapping[str, Any]) -> str:
 
 
 def whose(text: str) -> Whose:
-    """Whose a usage of this text was, which may be the whole text or its half."""
+    """Whose a usage of this text was."""
     said = orjson.loads(text)
     return Whose(tuple(said.get("customers", ())), said.get("country", ""), said.get("subdivision", ""))
 
 
 def uses(text: str) -> Uses:
-    """What a usage of this text counts as, which may be the whole text or its half."""
+    """What a usage of this text counts as."""
     said = orjson.loads(text)
     if said.get("void") or said.get("robot"):
         return NOTHING

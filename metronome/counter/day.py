@@ -8,12 +8,11 @@ Source: COUNTER R5.1, section 7.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import date, timedelta
 
 import duckdb
-import orjson
 
 from metronome.counter.about import WHAT, WHOSE, Uses, Whose, uses, whose
 from metronome.counter.identities import DOUBLE_CLICK
@@ -48,14 +47,10 @@ _PAGE = 5000
 _FILE_ROWS = 2**40
 
 
-def _without(names: Sequence[str]) -> str:
-    """SQL for the text of a usage without some of its members."""
-    # A merge patch removes the members that are null in it, and leaves the others in their order (RFC 7396).
-    return f"json_merge_patch(about, {literal(orjson.dumps(dict.fromkeys(names)).decode())})"
-
-
-#: SQL for the two halves of a text.
-_WHAT_USED, _WHOSE_USAGE = _without(WHOSE), _without(WHAT)
+def _key(names: Sequence[str]) -> str:
+    """SQL for a hash of 128 bits of some members of `about`, which is the same for texts that don't differ in them."""
+    paths = ", ".join(literal(f"$.{name}") for name in names)
+    return f"md5_number(json_extract(about, [{paths}])::varchar)"
 
 
 class Usages:
@@ -82,9 +77,8 @@ class Usages:
         self._database, self._folder = database, folder
         self._learn, self._learn_whose, self._extra = learn, learn_whose, dict(extra or {})
         add_functions(database)
-        # What was used is known by a hash of 128 bits, since the text itself is long.
-        database.execute("create table whats (what integer, key uhugeint, means boolean, is_click boolean)")
-        database.execute("create table whos (who integer, said varchar)")
+        database.execute("create table whats (what integer, what_key uhugeint, means boolean, is_click boolean)")
+        database.execute("create table whos (who integer, who_key uhugeint)")
 
     def load(self, day: date) -> bool:
         """Make the table of a day; False where the day has no usage."""
@@ -95,9 +89,10 @@ class Usages:
             next_clicks = self._rows(after, _CLICK_BEFORE, _CLICK_BEFORE, self._extra, first=len(own))
             if not clicks:
                 return False
-            self._read([*clicks, *next_clicks])
-            self._number_whats(" union all ".join([*clicks, *next_clicks]))
-        self._number_whos()
+            files = " union all ".join([*clicks, *next_clicks])
+            self._read(files)
+            self._number_whats(files)
+            self._number_whos(files)
         self._judge(after_place=len(own) * _FILE_ROWS)
         return True
 
@@ -118,50 +113,44 @@ class Usages:
             )
         return found
 
-    def _read(self, files: Sequence[str]) -> None:
+    def _read(self, files: str) -> None:
         extra = "".join(f", {name}" for name in self._extra)
         self._database.execute(
             f"create or replace temp table read as select ms, md5_number(session) as session, robot, click, place, "
-            f"md5_number({_WHAT_USED}) as key, {_WHOSE_USAGE} as said{extra} "
-            f"from ({' union all '.join(files)})"
+            f"{_key(WHAT)} as what_key, {_key(WHOSE)} as who_key{extra} from ({files})"
         )
 
     def _number_whats(self, files: str) -> None:
-        """Give numbers to what wasn't used before."""
-        self._database.execute(
-            "create or replace temp table fresh as "
-            "with new as (select key, min(place) as place from read anti join whats using (key) group by key) "
-            "select (select count(*) from whats) + row_number() over (order by key) - 1 as what, key, "
-            f"{_WHAT_USED} as said from new join ({files}) using (place)"
-        )
-        first, end = self._numbers("what")
-        for start in range(first, end, _PAGE):
-            rows = self._database.execute(
-                f"select what, said from fresh where what >= {start} and what < {start + _PAGE}"
-            )
-            learned = [(number, uses(text)) for number, text in sorted(rows.fetchall())]
+        for texts in self._new("what", files):
+            learned = [(number, uses(text)) for number, text in texts]
             judged = [(number, bool(one.items or one.search), one.is_click) for number, one in learned]
             with given(self._database, "judged", judged, ("what", "means", "is_click")):
                 self._database.execute(
-                    "insert into whats select what, key, means, is_click from judged join fresh using (what)"
+                    "insert into whats select what, what_key, means, is_click from judged join fresh using (what)"
                 )
             self._learn(learned)
 
-    def _number_whos(self) -> None:
-        self._database.execute(
-            "create or replace temp table fresh as select (select count(*) from whos) + row_number() over (order by "
-            "said) - 1 as who, said from (select distinct said from read) anti join whos using (said)"
-        )
-        first, end = self._numbers("who")
-        for start in range(first, end, _PAGE):
-            rows = self._database.execute(f"select who, said from fresh where who >= {start} and who < {start + _PAGE}")
-            self._learn_whose([(number, whose(text)) for number, text in sorted(rows.fetchall())])
-        self._database.execute("insert into whos select who, said from fresh")
+    def _number_whos(self, files: str) -> None:
+        for texts in self._new("who", files):
+            self._learn_whose([(number, whose(text)) for number, text in texts])
+        self._database.execute("insert into whos select who, who_key from fresh")
 
-    def _numbers(self, name: str) -> tuple[int, int]:
-        """The first number of `fresh`, and the one after the last."""
-        found = self._database.execute(f"select coalesce(min({name}), 0), coalesce(max({name}) + 1, 0) from fresh")
-        return found.fetchone()  # type: ignore[return-value]
+    def _new(self, name: str, files: str) -> Iterator[list[tuple[int, str]]]:
+        """Give numbers to what has none yet, in the table `fresh`; one text of each number, page by page."""
+        self._database.execute(
+            f"create or replace temp table fresh as select (select count(*) from {name}s) + row_number() over "
+            f"(order by {name}_key) - 1 as {name}, {name}_key, min(place) as place from read "
+            f"anti join {name}s using ({name}_key) group by {name}_key"
+        )
+        bounds = self._database.execute(f"select min({name}), max({name}) from fresh").fetchone()
+        if bounds is None or bounds[0] is None:
+            return
+        self._database.execute(
+            f"create or replace temp table texts as select {name}, about from fresh join ({files}) using (place)"
+        )
+        for start in range(bounds[0], bounds[1] + 1, _PAGE):
+            page = f"{name} >= {start} and {name} < {start + _PAGE}"
+            yield self._database.execute(f"select {name}, about from texts where {page} order by {name}").fetchall()
 
     def _judge(self, *, after_place: int) -> None:
         """Of two neighbouring clicks at most 30 s apart the earlier is a double click; a chain leaves only its last.
@@ -173,7 +162,7 @@ class Usages:
             "create or replace temp table usages as with judged as ("
             f"select read.*, what, who, case when robot then {IS_ROBOT} when means then {COUNTS} else {IS_NOTHING} end "
             f"as judged, judged = {COUNTS} and is_click and click is not null as pairs "
-            "from read join whats using (key) join whos using (said)) "
+            "from read join whats using (what_key) join whos using (who_key)) "
             f"select ms, session, what, who{extra}, case when pairs and lead(ms) over (partition by click, pairs "
             f"order by ms, what, who, session) - ms <= {_GAP_MS} then {IS_DOUBLE} else judged end as verdict "
             f"from judged qualify place < {after_place}"

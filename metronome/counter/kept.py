@@ -202,13 +202,14 @@ class Kept:
 
 
 def _adding(totals: dict[str, int], customer_id: str, report: str, facts: Iterable[Fact]) -> Iterator[Fact]:
-    """The same facts; what they sum to is added to `totals` under `CUSTOMER|REPORT|METRIC`."""
+    """The same facts; what they sum to is added to `totals` under `CUSTOMER|REPORT|METRIC` after the last."""
+    sums: dict[str, int] = {}
     for fact in facts:
         for performance in fact.performances:
             for metric, count in performance.counts.items():
-                key = f"{customer_id}|{report}|{metric}"
-                totals[key] = totals.get(key, 0) + count
+                sums[metric] = sums.get(metric, 0) + count
         yield fact
+    totals.update({f"{customer_id}|{report}|{metric}": count for metric, count in sums.items()})
 
 
 def _restated(

@@ -193,8 +193,9 @@ class Sums:
             return
         self._rank()
         for report in REPORTS:
-            for customer, rows in groupby(self._rows(report), key=itemgetter(0)):
-                yield customer, report, _facts(rows)
+            metrics = self._metrics(report)
+            for customer, rows in groupby(self._rows(report, metrics) if metrics else (), key=itemgetter(0)):
+                yield customer, report, _facts(rows, metrics)
 
     def _rank(self) -> None:
         """Put lines and origins into the order of facts, and beside each line how its subjects were described last."""
@@ -216,14 +217,15 @@ class Sums:
             "left join said above on above.report = 'parent' and above.subject = lines.parent order by rank"
         )
 
-    def _rows(self, report: Report) -> Iterator[tuple[Any, ...]]:
-        """The rows of all customers in the order of facts: id, fact, own, above, attributes, counts of each metric."""
+    def _rows(self, report: Report, metrics: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        """The rows of all customers in the order of facts: id, fact, own, above, attributes, counts of the metrics."""
+        counts = ", ".join(f"coalesce(sum(n) filter (metric = {_PLACES[one]}), 0)::bigint as {one}" for one in metrics)
         self._execute(
             "create or replace temp table figures as select row_number() over (order by customer, rank, turn) - 1 as "
-            f"place, * from (select customer, rank, origin, {_counts()} from sums join ranked using (line) "
+            f"place, * from (select customer, rank, origin, {counts} from sums join ranked using (line) "
             f"where report = '{report}' group by customer, rank, origin) join origins using (origin) order by place"
         )
-        chosen = ", ".join(("id", "fact", "own", "above", *_ATTRIBUTES, *METRICS))
+        chosen = ", ".join(("id", "fact", "own", "above", *_ATTRIBUTES, *metrics))
         (count,) = self._database.execute("select count(*) from figures").fetchone()  # type: ignore[misc]
         for start in range(0, count, _FETCHED):
             page = self._database.execute(
@@ -233,27 +235,30 @@ class Sums:
             # An array a column is several times as quick as a tuple a row.
             yield from zip(*(column.tolist() for column in page.fetchnumpy().values()), strict=True)
 
+    def _metrics(self, report: Report) -> list[str]:
+        """The metrics that the report has counts of."""
+        found = self._database.execute(
+            f"select distinct metric from sums join lines using (line) where report = '{report}' order by metric"
+        )
+        return [METRICS[place] for (place,) in found.fetchall()]
 
-def _counts() -> str:
-    return ", ".join(
-        f"coalesce(sum(n) filter (metric = {place}), 0)::bigint as {metric}" for metric, place in _PLACES.items()
-    )
 
-
-def _facts(rows: Iterable[tuple[Any, ...]]) -> Iterator[Fact]:
+def _facts(rows: Iterable[tuple[Any, ...]], metrics: Sequence[str]) -> Iterator[Fact]:
     for _, own in groupby(rows, key=itemgetter(1)):
         several = list(own)
         said, above = several[0][2:4]
         yield Fact(
             _decode(said) if said else None,
             _decode(above) if above else None,
-            tuple(map(_performance, several)),
+            tuple([_performance(row, metrics) for row in several]),
         )
 
 
-def _performance(row: tuple[Any, ...]) -> Performance:
-    attributes, counts = row[4:_FIXED], row[_FIXED:]
-    return Performance({metric: count for metric, count in zip(METRICS, counts, strict=True) if count}, *attributes)
+def _performance(row: tuple[Any, ...], metrics: Sequence[str]) -> Performance:
+    counts = dict(zip(metrics, row[_FIXED:], strict=True))
+    if 0 in counts.values():
+        counts = {metric: count for metric, count in counts.items() if count}
+    return Performance(counts, *row[4:_FIXED])
 
 
 def _joined(table: str) -> str:
