@@ -105,21 +105,17 @@ def uses(text: str) -> Uses:
     labels = said.get("labels", ())
     databases = tuple(map(_database, said.get("databases", ())))
     denial, item = said.get("denial", ""), said.get("item", {})
-    found = Uses(
+    used = denial or "view" in labels or "download" in labels
+    return Uses(
+        items=_items(said, databases, whole=bool(denial)) if used else (),
         request="download" in labels,
         denial=denial,
+        search=said.get("search", "Regular") if "search" in labels and not denial else "",
         databases=databases,
         yop=item.get("yop", NO_YOP),
         access_type=item.get("access_type", "Controlled"),
         access_method="TDM" if "api" in labels else "Regular",
     )
-    if denial:
-        return replace(found, items=_items(said, databases, whole=True))
-    if "search" in labels:
-        found = replace(found, search=said.get("search", "Regular"))
-    if "view" in labels or "download" in labels:
-        found = replace(found, items=_items(said, databases, whole=False))
-    return found
 
 
 def _items(said: Mapping[str, Any], databases: tuple[Subject, ...], *, whole: bool) -> tuple[Use, ...]:

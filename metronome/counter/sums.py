@@ -110,8 +110,9 @@ class Sums:
         if not rows:
             return
         line = ", ".join(LINE)
+        numbered = [(*cell, place) for place, cell in enumerate(cells)]
         with (
-            given(self._database, "new_cells", [(*cell, n) for n, cell in enumerate(cells)], (*LINE, "unit", "place")),
+            given(self._database, "new_cells", numbered, (*LINE, "unit", "place")),
             given(self._database, "new", rows, ("what", "place", third)),
         ):
             self._execute(
@@ -119,12 +120,16 @@ class Sums:
                 f"from (select distinct {line} from new_cells) anti join lines using ({line})"
             )
             self._execute(
-                "insert into cells select (select count(*) from cells) + row_number() over () - 1, line, unit "
-                f"from (select line, unit from new_cells join lines using ({line})) anti join cells using (line, unit)"
+                "create or replace temp table units as select place, line, unit from new_cells "
+                f"join lines using ({line})"
             )
             self._execute(
-                f"insert into {table} select what, cell, line, {third} from new join new_cells using (place) "
-                f"join lines using ({line}) join cells using (line, unit)"
+                "insert into cells select (select count(*) from cells) + row_number() over () - 1, line, unit "
+                "from units anti join cells using (line, unit)"
+            )
+            self._execute(
+                f"insert into {table} select what, cell, line, {third} from new join units using (place) "
+                "join cells using (line, unit)"
             )
 
     def _describe(self, used: Sequence[tuple[int, Uses]]) -> None:
