@@ -28,10 +28,13 @@ COUNTS, IS_ROBOT, IS_NOTHING, IS_DOUBLE = range(4)
 #: A property and the kind of its values, by the name of a column.
 Columns = Mapping[str, tuple[str, Kind]]
 
+#: Every counted usage has it (about.py).
+_ABOUT = "counter.about"
+
 _COLUMNS: Columns = {
     "ms": ("@timestamp", "number"),
     "session": ("session_id", "text"),
-    "about": ("counter.about", "text"),
+    "about": (_ABOUT, "text"),
     "robot": ("is_robot", "flag"),
 }
 
@@ -54,7 +57,7 @@ def _key(names: Sequence[str]) -> str:
 
 
 class Usages:
-    """The usages of one day at a time, as the table `usages` of a database.
+    """The usages of one day at a time, as the table `usages` of a database. Nobody else may use the database meanwhile.
 
     ms            Unix milliseconds
     session       a hash; null for none
@@ -85,8 +88,8 @@ class Usages:
         with ExitStack() as kept:
             own = self._paths(kept, day)
             after = self._paths(kept, day + timedelta(days=1))
-            clicks = self._rows(own, _CLICK, "counter.about", self._extra, first=0)
-            next_clicks = self._rows(after, _CLICK_BEFORE, _CLICK_BEFORE, self._extra, first=len(own))
+            clicks = self._rows(own, _CLICK, _ABOUT, first=0)
+            next_clicks = self._rows(after, _CLICK_BEFORE, _CLICK_BEFORE, first=len(own))
             if not clicks:
                 return False
             files = " union all ".join([*clicks, *next_clicks])
@@ -100,16 +103,16 @@ class Usages:
         opened = kept.enter_context(self._folder.open(day))
         return opened.paths if opened is not None else []
 
-    def _rows(self, paths: Sequence[str], click: str, exists: str, extra: Columns, *, first: int) -> list[str]:
+    def _rows(self, paths: Sequence[str], click: str, exists: str, *, first: int) -> list[str]:
         """SQL for the usages of each file that have the property `exists`."""
         found = []
         for number, path in enumerate(paths, first):
             shape = shape_of(self._database, path)
-            columns = {**_COLUMNS, "click": (click, "text"), **extra}
+            columns = {**_COLUMNS, "click": (click, "text"), **self._extra}
             values = ", ".join(f"{_single(shape.value(*wanted))} as {name}" for name, wanted in columns.items())
             found.append(
                 f"select {values}, {number * _FILE_ROWS} + file_row_number as place from read_parquet({literal(path)}) "
-                f"where {shape.condition(Exists(exists), None)} and {shape.condition(Exists('counter.about'), None)}"
+                f"where {shape.condition(Exists(exists), None)} and {shape.condition(Exists(_ABOUT), None)}"
             )
         return found
 
@@ -121,6 +124,7 @@ class Usages:
         )
 
     def _number_whats(self, files: str) -> None:
+        """Number what was used, and note whether it means anything and whether it is half of a double click."""
         for texts in self._new("what", files):
             learned = [(number, uses(text)) for number, text in texts]
             judged = [(number, bool(one.items or one.search), one.is_click) for number, one in learned]
@@ -136,7 +140,10 @@ class Usages:
         self._database.execute("insert into whos select who, who_key from fresh")
 
     def _new(self, name: str, files: str) -> Iterator[list[tuple[int, str]]]:
-        """Give numbers to what has none yet, in the table `fresh`; one text of each number, page by page."""
+        """Give numbers to what has none yet, in the table `fresh`; yields a text of each number, page by page.
+
+        The texts are looked up in the files once more, since those of a whole day would fill the memory.
+        """
         self._database.execute(
             f"create or replace temp table fresh as select (select count(*) from {name}s) + row_number() over "
             f"(order by {name}_key) - 1 as {name}, {name}_key, min(place) as place from read "
