@@ -4,7 +4,7 @@
     facts.py        a month's facts: what one customer did with one title, item, database or the platform
     usage/          a usage, as somebody tells of it, to an event
     kept.py         facts and months in Elasticsearch
-    process.py      a month's events to its facts
+    process.py      a month's events to its facts: day.py tells which usages count, sums.py adds them up
     demand.py       months that are processed because a report was asked for
     reports/        facts in, report out: all sixteen, as JSON and as tables
 

@@ -1,19 +1,23 @@
 """What a usage was about, apart from who and when: a text that is the same for all usages that are alike.
 
-Intake writes it (`written`), processing reads it (`uses`). A month has far fewer such texts than usages, so each is
-read once. It is JSON; what isn't known is left out:
+Intake writes it (`written`). It is JSON; what isn't known is left out:
 
-    labels, denial, search, country, customers    as the usage says; `customers` with their consortia
-    void                                          true where neither status 200 nor 304 was sent, and nothing was denied
-    robot                                         true where the visitor has no agent, which the list of robots matches
-    item, title, publisher, databases             as the contract's `counter` has them
+    labels, denial, search               as the usage says
+    void                                 true where neither status 200 nor 304 was sent, and nothing was denied
+    robot                                true where the visitor has no agent, which the list of robots matches
+    item, title, publisher, databases    as the contract's `counter` has them
+    country, subdivision, customers      as the usage says; `customers` with their consortia
+
+The first four lines say WHAT was used, the last says WHOSE usage it was. A month has nearly as many texts as usages,
+since every customer uses every item, but far fewer that differ in one of these. So processing numbers both, and reads
+one text of each number (`uses`, `whose`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -21,6 +25,10 @@ from metronome.counter.facts import Author, Subject
 from metronome.counter.values import PARENT_OF, PART_OF, WHOLE, are_in
 
 NO_YOP = "0001"
+
+#: The members of a text that say what was used, and those that say whose usage it was.
+WHAT = ("databases", "denial", "item", "labels", "publisher", "robot", "search", "title", "void")
+WHOSE = ("country", "customers", "subdivision")
 
 
 @dataclass(frozen=True)
@@ -60,9 +68,6 @@ class Uses:
     yop: str = NO_YOP
     access_type: str = ""
     access_method: str = "Regular"
-    country: str = ""
-    subdivision: str = ""
-    customers: tuple[str, ...] = ()
 
     @property
     def is_click(self) -> bool:
@@ -73,9 +78,23 @@ class Uses:
 NOTHING = Uses()
 
 
+class Whose(NamedTuple):
+    """Whose usage it was beside The World's, and from where; empty where that isn't known."""
+
+    customers: tuple[str, ...] = ()
+    country: str = ""
+    subdivision: str = ""
+
+
 def written(said: Mapping[str, Any]) -> str:
     """The text of a usage, from what is known of it; equal for equal usages."""
     return orjson.dumps({name: value for name, value in said.items() if value}, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def whose(text: str) -> Whose:
+    """Whose a usage of this text was."""
+    said = orjson.loads(text)
+    return Whose(tuple(said.get("customers", ())), said.get("country", ""), said.get("subdivision", ""))
 
 
 def uses(text: str) -> Uses:
@@ -86,24 +105,17 @@ def uses(text: str) -> Uses:
     labels = said.get("labels", ())
     databases = tuple(map(_database, said.get("databases", ())))
     denial, item = said.get("denial", ""), said.get("item", {})
-    found = Uses(
+    used = denial or "view" in labels or "download" in labels
+    return Uses(
+        items=_items(said, databases, whole=bool(denial)) if used else (),
         request="download" in labels,
         denial=denial,
+        search=said.get("search", "Regular") if "search" in labels and not denial else "",
         databases=databases,
         yop=item.get("yop", NO_YOP),
         access_type=item.get("access_type", "Controlled"),
         access_method="TDM" if "api" in labels else "Regular",
-        country=said.get("country", ""),
-        subdivision=said.get("subdivision", ""),
-        customers=tuple(said.get("customers", ())),
     )
-    if denial:
-        return replace(found, items=_items(said, databases, whole=True))
-    if "search" in labels:
-        found = replace(found, search=said.get("search", "Regular"))
-    if "view" in labels or "download" in labels:
-        found = replace(found, items=_items(said, databases, whole=False))
-    return found
 
 
 def _items(said: Mapping[str, Any], databases: tuple[Subject, ...], *, whole: bool) -> tuple[Use, ...]:

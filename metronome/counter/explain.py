@@ -6,15 +6,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from metronome.counter.about import Uses
-from metronome.counter.day import COUNTS, IS_DOUBLE, IS_NOTHING, IS_ROBOT, Day, load
+import duckdb
+import orjson
+
+from metronome.counter.about import Uses, uses, whose
+from metronome.counter.day import COUNTS, IS_DOUBLE, IS_NOTHING, IS_ROBOT, Columns, Usages
 from metronome.counter.facts import WORLD
+from metronome.counter.tables import working
 from metronome.counter.values import UNIQUE_TITLES
-from metronome.parts.read import Opens, Wanted
+from metronome.parts.read import Opens
 from metronome.periods import from_ms
 
-_ID = Wanted("_id", "text", plain=True)
-_ITEM = Wanted("id", "text", plain=True)
+_EXTRA: Columns = {"id": ("_id", "text"), "item": ("id", "text"), "about": ("counter.about", "text")}
 
 _VERDICTS = {
     COUNTS: "counts",
@@ -36,25 +39,32 @@ class Explained:
 
 def explain(folder: Opens, days: list[date], subject: str, customer: str = WORLD) -> Iterator[Explained]:
     """The events of an item, title or database on these days, by time, as they count for a customer."""
-    for day in days:
-        found = load(folder, day, extra=(_ID, _ITEM))
-        if found is not None:
-            yield from _of_day(found, subject, customer)
+    with working() as database:
+        usages = Usages(database, folder, extra=_EXTRA)
+        for day in days:
+            if usages.load(day):
+                yield from _of_day(database, subject, customer)
 
 
-def _of_day(day: Day, subject: str, customer: str) -> Iterator[Explained]:
+def _of_day(database: duckdb.DuckDBPyConnection, subject: str, customer: str) -> Iterator[Explained]:
     seen: set[tuple[object, ...]] = set()
-    for place in day.at.argsort(kind="stable").tolist():
-        about = day.abouts[int(day.about[place])]
-        if day.extra[_ITEM][place] != subject and subject not in _subjects(about):
+    # A text that tells of the subject has its id, as JSON writes it. Whether as an id is found below.
+    found = database.execute(
+        "select ms, id, verdict, session, item, about from usages where item = ? or contains(about, ?) order by ms, id",
+        [subject, orjson.dumps(subject).decode()],
+    )
+    while row := found.fetchone():
+        ms, id_, number, session, item, text = row
+        about = uses(text)
+        if item != subject and subject not in _subjects(about):
             continue
-        verdict, counts = _VERDICTS[int(day.verdict[place])], {}
-        if day.verdict[place] == COUNTS:
-            if customer in (WORLD, *about.customers):
-                counts = _counts(about, subject, int(day.session[place]), seen)
+        verdict, counts = _VERDICTS[number], {}
+        if number == COUNTS:
+            if customer in (WORLD, *whose(text).customers):
+                counts = _counts(about, subject, session, seen)
             else:
                 verdict = "another customer's"
-        yield Explained(from_ms(int(day.at[place])), str(day.extra[_ID][place]), verdict, counts)
+        yield Explained(from_ms(ms), id_, verdict, counts)
 
 
 def _subjects(about: Uses) -> set[str]:
@@ -64,7 +74,7 @@ def _subjects(about: Uses) -> set[str]:
     return found
 
 
-def _counts(about: Uses, subject: str, session: int, seen: set[tuple[object, ...]]) -> dict[str, int]:
+def _counts(about: Uses, subject: str, session: int | None, seen: set[tuple[object, ...]]) -> dict[str, int]:
     counts: dict[str, int] = {}
 
     def add(metric: str) -> None:

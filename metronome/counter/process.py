@@ -11,30 +11,25 @@ Alerts say where a month's figure is far from those of the twelve before; nothin
 from __future__ import annotations
 
 import logging
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 
-from metronome.counter.day import load
+from metronome.counter.day import Usages
 from metronome.counter.facts import WORLD, Month
 from metronome.counter.kept import Kept
 from metronome.counter.source import Source
 from metronome.counter.sums import Sums
+from metronome.counter.tables import working
 from metronome.errors import BadQuestion, Conflict, StoreUnavailable
 from metronome.event.agents import ROBOT_LIST
 from metronome.files import Lock
-from metronome.parts import duck
 from metronome.settings import Settings
 from metronome.spool.files import make_folder
 from metronome.spool.status import backlog
 
 log = logging.getLogger("metronome.counter")
-
-#: What DuckDB may hold; the arrays of one day are beside it.
-MEMORY_BYTES = 192 * 2**20
 
 #: How long events may wait in the spools before processing gives up.
 SPOOLED_S = 60
@@ -117,11 +112,12 @@ class Processor:
 
             days = self._days(first, brought)
             at = self._clock()
-            with _sums() as sums:
+            with working() as database:
+                sums = Sums(database)
+                usages = Usages(database, self.source, learn=sums.learn, learn_whose=sums.learn_whose)
                 for number, day in enumerate(days):
-                    found = load(self.source, day)
-                    if found is not None:
-                        sums.add(found)
+                    if usages.load(day):
+                        sums.add()
                     note()
                     progress(number + 1, len(days), "days")
                 self.source.check()
@@ -162,15 +158,6 @@ class Processor:
                     f"{waiting.events} events still wait in the spool; is the drain running? Then process again"
                 )
             time.sleep(0.05)
-
-
-@contextmanager
-def _sums() -> Iterator[Sums]:
-    with (
-        tempfile.TemporaryDirectory(prefix="metronome-") as temporary,
-        duck.connection(Path(temporary), memory_bytes=MEMORY_BYTES, in_order=False) as database,
-    ):
-        yield Sums(database)
 
 
 def alerts(kept: Kept, month: str) -> list[str]:

@@ -265,3 +265,21 @@ def test_months_begin_and_end_in_utc() -> None:
     assert last_finished(datetime(2026, 1, 1, tzinfo=UTC)) == "2025-12"
     assert [f"{after(month_of(month))}" for month in ("2026-01", "2026-12")] == ["2026-02-01", "2027-01-01"]
     assert CHROME
+
+
+NAMES = ('Roads "and", \\ "customers":["c1"]', "a\x00b\x1fc\u2028d", '{"country":"NL"}', "Straßen 🛣", "Roads, NULL")
+
+
+def test_titles_that_look_like_parts_of_a_text_keep_their_items_apart(repository: Repository) -> None:
+    repository.customers.add("c1", "One")
+    named = [usage(f"03T10:{n:02}:00", guid=f"i{n}", item={"name": name}) for n, name in enumerate(NAMES)]
+    theirs = [usage(f"03T11:{n:02}:00", guid=f"i{n}", item={"name": name}, customer_id=["c1"], country="DE") for n, name in enumerate(NAMES)]  # fmt: skip
+    repository.post(*named, *theirs)
+    repository.process()
+    for customer, count in ((WORLD, 2), ("c1", 1)):
+        found = {
+            fact.subject.name: sum(one.counts["Total_Item_Investigations"] for one in fact.performances)
+            for fact in repository.kept.facts(MAY, customer, "TR")
+            if fact.subject
+        }
+        assert found == dict.fromkeys(NAMES, count)
