@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from itertools import islice
 from statistics import median
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from bench import load
 from bench.events import generate, yesterday
@@ -61,6 +61,7 @@ def _measured(running: Gateway, browser: Any, runs: int) -> dict[str, Any]:
     first: list[tuple[float, float]] = []
     warm: list[float] = []
     asked: list[float] = []
+    alone: list[dict[str, float]] = []
     packed = 0
     for _ in range(runs + 1):
         context = browser.new_context(timezone_id="UTC")
@@ -72,6 +73,7 @@ def _measured(running: Gateway, browser: Any, runs: int) -> dict[str, Any]:
         assert len(questions) == 8 + len(TILES), questions
         warm.append(_shown(running, page))
         asked.append(_asked(running, questions[: 8 + len(TILES)]))
+        alone.append(_alone(running, questions[: 8 + len(TILES)]))
         context.close()
     # What came first in all has compiled Elasticsearch's code and filled its caches.
     return {
@@ -82,6 +84,7 @@ def _measured(running: Gateway, browser: Any, runs: int) -> dict[str, Any]:
         "warm_s": round(median(warm[1:]), 2),
         "asked_s": round(median(asked[1:]), 2),
         "ratio": round(median(a / b for a, b in zip(warm[1:], asked[1:], strict=True)), 2),
+        "alone_s": {name: round(median(one[name] for one in alone[1:]), 3) for name in alone[0]},
         "bytes": packed,
     }
 
@@ -100,6 +103,24 @@ def _asked(running: Gateway, questions: list[str]) -> float:
     with ThreadPoolExecutor(AT_A_TIME) as pool:
         assert set(pool.map(lambda url: _get(running, url), questions)) == {200}
     return time.perf_counter() - started
+
+
+def _alone(running: Gateway, questions: list[str]) -> dict[str, float]:
+    """Seconds that each question takes while no other is asked, the slowest first."""
+    found: dict[str, float] = {}
+    for url in questions:
+        started = time.perf_counter()
+        assert _get(running, url) == 200
+        found[_name(url)] = time.perf_counter() - started
+    return dict(sorted(found.items(), key=lambda one: -one[1]))
+
+
+def _name(url: str) -> str:
+    """A question's kind and what tells it from the others: its series, groups and interval."""
+    parts = urlsplit(url)
+    asked = json.loads(parse_qs(parts.query)["q"][0])
+    told = {name: asked[name] for name in ("series", "by", "interval") if name in asked}
+    return f"{parts.path.rpartition('/')[2]} {json.dumps(told)}"
 
 
 def _get(running: Gateway, url: str) -> int:

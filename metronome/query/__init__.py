@@ -8,6 +8,7 @@
    kinds.py            the type that an index has for a field, which may differ from day to day
    clause.py           condition -> JSON
    body.py             questions -> the JSON of one search
+   top.py              the largest groups alone, where Elasticsearch's bounds prove which they are
    search.py           sends a search, pages through its rows, and waits for a shard that is being made
    shipped.py          documents of other shippers: their facts are derived on reading
    arriving.py         events as they come, for those who watch

@@ -4,7 +4,7 @@ The conditions that all questions share become the query of the search. Each que
 
     by = ()                              a filter; its count, or `stats` of the measured number
     by = (Every("day"),)                 buckets of time
-    by = (Values("format"),)             `terms`, the first ten thousand
+    by = (Values("format"),)             `terms`, the first ten thousand; with `most`, see top.py
     anything else                        `composite`, read to its end page by page: the groupings, and the measured
                                          values too if the set of them is needed (unique, percentile)
 """
@@ -21,6 +21,7 @@ from typing import Any
 from metronome.errors import BadQuestion
 from metronome.event.facts import DERIVED
 from metronome.periods import INTERVALS, Every, Period, common_step, to_ms
+from metronome.query import top
 from metronome.query.clause import clause, unreadable
 from metronome.query.condition import All, AnyOf, Between, Condition, Has, Not
 from metronome.query.kinds import WHOLE, Kinds
@@ -28,9 +29,6 @@ from metronome.query.partial import EXACT_UNIQUES
 from metronome.query.question import Count, Grouping, Percentile, Question, Ranges, Unique, Values, fields_of
 
 Json = dict[str, Any]
-
-#: Values that a terms aggregation gives at once. A question with more values is paged.
-TERMS = 10_000
 
 #: Rows of a composite aggregation in one page.
 PAGE = 5_000
@@ -93,11 +91,16 @@ def search_body(questions: Sequence[Question], kinds: Kinds, *, sets: bool = Fal
 
 def page_body(question: Question, kinds: Kinds, after: Json | None = None, *, estimate: bool = False) -> Json:
     """One page of a question's rows."""
-    query = all_of([STAMPED, clause(question.where, kinds), *within(question.period)])
     by = rows(question, kinds, estimate=estimate)
     if after is not None:
         by["composite"]["after"] = after
-    return {"size": 0, "track_total_hits": False, "query": query, "aggs": {"by": by}}
+    return further_body(question, kinds, {"by": by})
+
+
+def further_body(question: Question, kinds: Kinds, aggs: Json) -> Json:
+    """Aggregations over what one question counts."""
+    query = all_of([STAMPED, clause(question.where, kinds), *within(question.period)])
+    return {"size": 0, "track_total_hits": False, "query": query, "aggs": aggs}
 
 
 def rows(question: Question, kinds: Kinds, *, estimate: bool = False) -> Json:
@@ -112,6 +115,12 @@ def rows(question: Question, kinds: Kinds, *, estimate: bool = False) -> Json:
     found: Json = {"composite": {"size": PAGE, "sources": sources}}
     measured = _measured(question, kinds, estimate=estimate)
     return {**found, "aggs": {"of": measured}} if measured else found
+
+
+def next_page(found: Json) -> Json | None:
+    """Where the page after one of `rows` begins; None if there is none."""
+    after: Json | None = found.get("after_key")
+    return after if len(found["buckets"]) >= PAGE else None
 
 
 def needs_values(question: Question) -> bool:
@@ -204,6 +213,8 @@ def _of_leg(question: Question, kinds: Kinds, sets: bool) -> Json:
     found: Json = {"filter": clause(question.where, kinds)}
     if is_total_of_values(question) and not sets:
         return {**found, "aggs": {"of": _measured(question, kinds, estimate=True)}}
+    if top.is_top(question, kinds):
+        return {**found, "aggs": top.first(question)}
     if is_paged(question):
         return {**found, "aggs": {"by": rows(question, kinds)}}
     measured = _measured(question, kinds)
@@ -232,7 +243,7 @@ def _measured(question: Question, kinds: Kinds, *, estimate: bool = False) -> Js
 def _grouping(question: Question, kinds: Kinds) -> Json:
     grouping = question.by[0]
     if isinstance(grouping, Values):
-        return {"terms": {"field": readable(grouping.field, kinds), "size": TERMS}}
+        return {"terms": {"field": readable(grouping.field, kinds), "size": top.TERMS}}
     assert isinstance(grouping, Every)
     # Every("day"), UTC              a calendar histogram. UTC has no clock changes, so its edges are right
     # Every("day"), another zone     edges from zoneinfo, since Elasticsearch's own bucketing has been wrong around

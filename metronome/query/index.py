@@ -19,16 +19,18 @@ from typing import Any
 
 from metronome.errors import BadQuestion, DaysClosed, StoreFailed
 from metronome.periods import Every, Period, from_ms, to_ms
-from metronome.query import shipped
+from metronome.query import shipped, top
 from metronome.query.body import (
     Json,
     Leg,
     all_of,
     common_parts,
+    further_body,
     is_paged,
     is_total_of_values,
     legs,
     needs_edges,
+    next_page,
     page_body,
     search_body,
     within,
@@ -133,18 +135,27 @@ class Index:
     def _add(
         self, questions: Sequence[Question], kinds: Kinds, indices: Indices, found: list[Partial], *, alone: bool
     ) -> None:
-        aggs = self.search(search_body(questions, kinds, sets=not alone), indices).get("aggregations")
+        if not alone:
+            # Groups that are large in the sum may be small here.
+            questions = [replace(question, most=None) for question in questions]
+        answered = self.search(search_body(questions, kinds, sets=not alone), indices)
+        aggs = answered.get("aggregations")
         if not aggs:
             return None
-        totals = any(is_total_of_values(leg.question) for question in questions for leg in legs(question))
-        if alone and totals and aggs["shipped"]["doc_count"]:
+        asked = [leg.question for question in questions for leg in legs(question)]
+        whole = any(is_total_of_values(question) or top.is_top(question, kinds) for question in asked)
+        if alone and whole and aggs["shipped"]["doc_count"]:
             # Shipped documents add values of their own. A value that stamped documents have as well must count once.
             return self._add(questions, kinds, indices, found, alone=False)
         for number, question in enumerate(questions):
             found[number].ignored += aggs.get(f"ignored{number}", {}).get("doc_count", 0)
             for part, leg in enumerate(legs(question)):
                 reading = Reading(question, leg, kinds, found[number])
-                self._read(reading, aggs["stamped"][f"q{number}.{part}"], indices)
+                group = aggs["stamped"][f"q{number}.{part}"]
+                if top.is_top(leg.question, kinds):
+                    self._read_top(reading, group, answered["_shards"]["total"], indices)
+                else:
+                    self._read(reading, group, indices)
         if aggs["shipped"]["doc_count"]:
             shipped.add(self.search, questions, kinds, indices, found)
         return None
@@ -165,10 +176,24 @@ class Index:
                 if bucket["doc_count"]:
                     reading.add((_bucket_key(bucket),), bucket, bucket["doc_count"])
 
+    def _read_top(self, reading: Reading, answered: Json, shards: int, indices: Indices) -> None:
+        question, kinds = reading.leg.question, reading.kinds
+        counts = top.proved(question, answered, shards)
+        if counts is None:
+            further = self.search(further_body(question, kinds, top.second(question, answered)), indices)
+            answered = further.get("aggregations", {})
+            counts = top.proved(question, answered, further["_shards"]["total"])
+        if counts is None:
+            page = self.search(page_body(question, kinds), indices).get("aggregations", {})
+            return self._read_rows(reading, page.get("by", {"buckets": []}), indices)
+        for value, events in counts.items():
+            reading.add((value,), {}, events)
+        return None
+
     def _read_rows(self, reading: Reading, first: Json, indices: Indices) -> None:
         question = reading.leg.question
         rows = list(first["buckets"])
-        after = first.get("after_key")
+        after = next_page(first)
         if after is not None:
             for row in self.search.pages(page_body(question, reading.kinds, after), indices):
                 rows.append(row)

@@ -93,12 +93,16 @@ class Question:
     by = (Every("day"), Values("format"))    one row for each that has events, under (start, "csv")
 
     The default of `where` leaves robots out; it is a condition like any other.
+
+    With `most`, only the largest groups are needed: the answer has the `most` largest, and at least one more if there
+    are more. It may leave others out, but never the group None.
     """
 
     where: Condition = PEOPLE
     measure: Measure = field(default_factory=Count)
     by: tuple[Grouping, ...] = ()
     period: Period = Period()
+    most: int | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)

@@ -207,6 +207,22 @@ def test_rows_hold_groupings_and_the_values_that_are_kept_apart() -> None:
     ]
 
 
+def test_more_groups_are_asked_than_the_largest() -> None:
+    by = (Values("browser", missing=True),)
+    kinds = Kinds((("load", "number"),))
+    largest = {"field": "browser", "size": 130, "shard_size": 130}
+    questions = [
+        Question(PEOPLE, by=by, most=3),
+        Question(PEOPLE, Unique("load"), by, most=3),
+        Question(PEOPLE, by=(Values("load"),), most=3),
+    ]
+    aggs = [search_body([question], kinds)["aggs"]["stamped"]["aggs"]["q0.0"]["aggs"] for question in questions]
+    assert aggs[0] == {"by": {"terms": largest}, "none": {"missing": {"field": "browser"}}}
+    # Only counts, and only of texts, come with a bound.
+    assert list(aggs[1]["by"]) == ["composite"]
+    assert aggs[2] == {"by": {"terms": {"field": "load", "size": 10_000}}}
+
+
 def test_what_reads_derived_facts_is_looked_at_in_cases_that_exclude_each_other() -> None:
     plan, view = Is("plan", "pro"), Is("event", "view")
     assert list(split(All(Item("a"), view))) == [(All(Item("a")), All(view))]

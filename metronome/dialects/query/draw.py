@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from metronome.dialects.query.external import Figures, Group, figures_of
+from metronome.dialects.query.formula import Name
 from metronome.dialects.query.read import Common
 from metronome.dialects.query.trend import Series, Trend, Value
 from metronome.errors import BadQuestion, Busy, TooMuch
@@ -57,6 +58,8 @@ class Wanted:
     where: Condition
     every: Every | None
     by: tuple[str, ...]
+    #: Only so many of the largest groups are needed, and to know whether there are others; None for all groups.
+    most: int | None = None
 
 
 @dataclass(frozen=True)
@@ -97,8 +100,7 @@ class Drawing:
         trend = self.trend
         if not trend.by:
             return Slots(((),), (), All())
-        wanted = [Wanted(series, All(), None, trend.by) for series in trend.series]
-        found = self._figures(wanted, self.common.period)
+        found = self._grouped()
         groups = dict.fromkeys(group for figures in found for group in figures)
         if len(trend.by) == 1:
             groups.pop((None,), None)
@@ -112,6 +114,22 @@ class Drawing:
         complete = trend.top is None
         within = All() if complete else AnyOf(*(_is_group(trend.by, group) for group in named))
         return Slots(named, tuple(rest), within)
+
+    def _grouped(self) -> list[Figures]:
+        """The figures by group. Where events of the first series rank the groups, some of the smaller are left out."""
+        trend, first = self.trend, self.trend.series[0]
+        ranked = trend.rank == Name(first.name) and first.measures == (Count(),)
+        most = trend.top if ranked and len(trend.by) == 1 and not self.of_persons else None
+        found = self._figures(self._totals(most), self.common.period)
+        if most is None:
+            return found
+        sizes = [sum(group != (None,) for group in figures) for figures in found]
+        # If the first series has few groups, those of other series follow by name, so all of these are needed.
+        is_whole = max(sizes) <= most
+        return found if sizes[0] > most or is_whole else self._figures(self._totals(None), self.common.period)
+
+    def _totals(self, most: int | None) -> list[Wanted]:
+        return [Wanted(series, All(), None, self.trend.by, most) for series in self.trend.series]
 
     def _rank(self, found: list[Figures], group: Group) -> Value:
         each = zip(self.trend.series, found, strict=True)
@@ -193,7 +211,7 @@ class Drawing:
             # The days of subjects are counted by day, and added up in each bucket.
             daily = wanted.series.daily and place == 0
             time = Every("day", tz=self.common.tz) if daily else wanted.every
-            question = Question(where, measure, (time, *groups) if time else groups, period)
+            question = Question(where, measure, (time, *groups) if time else groups, period, most=wanted.most)
             questions.append(from_parts(question, self.common) if self.of_persons else question)
         return questions
 
