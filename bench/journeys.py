@@ -9,7 +9,8 @@ Q8    memory of the funnel of Q2, in a process of its own: what it has at the mo
 Q6, Q7 and Q9 are in persons.py, since they take Elasticsearch.
 
 The events are day parts as the gateway keeps them, written straight from generated documents: no Elasticsearch runs.
-What is measured is the median of runs that take turns, of all that comes after the parts are up to date.
+What is measured is the median of runs that take turns, of all that comes after the parts are up to date and their
+columns are merged (parts/merged.py); how long merging takes is `merged_s`.
 """
 
 from __future__ import annotations
@@ -64,6 +65,14 @@ class Kept(Days):
 
     def update(self) -> list[date]:
         return self._folder.days()
+
+
+def _merge(days: Kept) -> float:
+    """Merge the columns that all questions so far could use, as a gateway does in the background; seconds."""
+    started = time.perf_counter()
+    while not days.merger().make(days.builder().folder):
+        time.sleep(0.1)
+    return round(time.perf_counter() - started, 2)
 
 
 def fill(settings: Settings, events: int) -> None:
@@ -129,6 +138,9 @@ def bench(*, events: int, runs: int) -> dict[str, Any]:
         theirs |= _chdb(settings, files)
         answers = {name: asking() for name, asking in (ours | theirs).items()}
         _compare(answers)
+        merged_s = _merge(days)
+        merged = {name: asking() for name, asking in ours.items()}
+        assert merged == {name: answers[name] for name in ours}, "merged columns give other answers than day parts"
         memory_mb = _memory_mb(settings, [step.count for step in answers["q2"].steps])
         seconds: dict[str, list[float]] = {name: [] for name in answers}
         for _ in range(runs):
@@ -139,7 +151,7 @@ def bench(*, events: int, runs: int) -> dict[str, Any]:
     found: dict[str, Any] = {name: round(median(times), 4) for name, times in seconds.items()}
     pairs = (("q2", "chdb"), ("q2", "mergetree"), ("q3", "duckdb"), ("twenty", "five"), ("q5", "q2"))
     ratios = {f"{one}/{other}": round(found[one] / found[other], 2) for one, other in pairs if other in found}
-    return {"events": events, "seconds": found, "ratios": ratios, "memory_mb": memory_mb}
+    return {"events": events, "seconds": found, "ratios": ratios, "memory_mb": memory_mb, "merged_s": merged_s}
 
 
 #: What the process of Q8 does: it prints the funnel, and its memory in KB before and at the highest.

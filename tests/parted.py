@@ -46,7 +46,8 @@ class Parted(Days):
     """`events` have `_id`; `@timestamp` and `received_at` are in milliseconds."""
 
     def __init__(self, home: Path, events: Sequence[dict[str, Any]], **settings: Any) -> None:
-        super().__init__(Settings(home=home, **settings), NO_CLIENT, Linked(events))
+        # Nothing is merged behind a test's back; tests/merging.py does it at once.
+        super().__init__(Settings(home=home, **{"merged_max_bytes": 0, **settings}), NO_CLIENT, Linked(events))
         self._folder = Folder(self.settings.parts_dir, self.settings.parts_max_bytes)
         by_day: dict[date, list[dict[str, Any]]] = defaultdict(list)
         for event in events:

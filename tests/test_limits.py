@@ -82,7 +82,7 @@ def test_the_limit_of_an_event_is_in_bytes_as_stored(gateway: Gateway) -> None:
 #: Numbers that bound nothing a client sends or asks: how the gateway itself is laid out.
 NOT_LIMITS = {
     *("shards", "refresh_s", "workers", "threads"),
-    *("drain_bulk_bytes", "drain_senders", "drain_timeout_s", "parts_max_bytes"),
+    *("drain_bulk_bytes", "drain_senders", "drain_timeout_s", "parts_max_bytes", "merged_max_bytes"),
     *("archive_after", "keep"),
 }
 

@@ -8,7 +8,13 @@
     build.py     bring a day up to date, from nothing or by what is new; verify it
     read.py      columns wanted, days, filters -> numpy arrays
 
-    index -> columns -> sort -> folder -> read
+    merged.py    columns of many closed days, mapped into memory: made of parts, deleted where a part loses an event
+    writing.py   rows -> the files of merged columns
+    merge.py     who has columns merged, and when
+    match.py     conditions over merged columns
+    closed.py    days wanted -> rows, from merged columns where there are any, else from the parts
+
+    index -> columns -> sort -> folder -> read -> writing -> merged -> closed
 
 A part is a cache: it may be deleted at any time, and is made again from Elasticsearch. The same file is what the
 archive keeps. docs/archive.md says what is in it.

@@ -144,7 +144,10 @@ class Builder:
                     return self._fetch(day, index, counters, part, progress)
                 except Doubt:
                     pass  # what follows is the rebuild
-        return self._fetch(day, index, counters, None, progress)
+        built = self._fetch(day, index, counters, None, progress)
+        if part is not None:
+            self.folder.forget_merged()
+        return built
 
     def _fetch(self, day: date, index: Index, counters: Counters, part: Part | None, progress: Progress) -> Part:
         """A version with all documents up to the counters' checkpoints; those beyond `part` in one more file."""

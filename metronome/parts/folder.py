@@ -4,6 +4,7 @@
     parts/2026-11-03/part.json       the day's version: its counters, and the files that belong to it
     parts/2026-11-03/<name>.parquet  a file of the version, never changed once it is named there
     parts/2026-11-03/building/       what isn't a part yet
+    parts/merged/                    columns of many days, made of their parts (merged.py)
 
 A file that `part.json` doesn't name doesn't count, and `part.json` is replaced by rename. So nobody reads the files of
 a killed builder, and the next builder of the day removes them. A reader opens all files of a version before it reads
@@ -29,6 +30,7 @@ import msgspec
 from metronome.errors import PartsUnavailable, SetupError
 from metronome.files import Lock, replace_file, sync_folder
 from metronome.parts.index import Counters
+from metronome.parts.merged import Sets
 
 #: Version of the files' format; a part of another one is built anew.
 FORMAT = 1
@@ -106,6 +108,11 @@ class Folder:
         except OSError:
             return 0.0
 
+    def note_reading(self, day: date) -> None:
+        """The day is read now, so it isn't among those that go first."""
+        with contextlib.suppress(OSError):
+            os.utime(self._manifest(day))
+
     @contextmanager
     def open(self, day: date) -> Iterator[Opened | None]:
         """The day's version with its files open; None if there is none. A file that was cut counts as none."""
@@ -130,8 +137,7 @@ class Folder:
                 continue
             if any(os.fstat(fd).st_size != file.bytes for fd, file in zip(descriptors, part.files, strict=True)):
                 return None
-            with contextlib.suppress(OSError):
-                os.utime(self._manifest(day))
+            self.note_reading(day)
             return Opened(part, tuple(descriptors))
         return None
 
@@ -180,9 +186,14 @@ class Folder:
         self._make_room(part.day)
 
     def drop(self, day: date) -> None:
-        """Remove the day's part. The caller holds the day's lock."""
+        """Remove the day's part, and what was made of it. The caller holds the day's lock."""
         self._manifest(day).unlink(missing_ok=True)
         shutil.rmtree(self._folder(day), ignore_errors=True)
+        self.forget_merged()
+
+    def forget_merged(self) -> None:
+        """Delete the merged columns: a part may not have all events any more that they were made of."""
+        Sets(self.root).forget()
 
     def _make_room(self, kept: date) -> None:
         """Remove the least recently read parts until all fit; never the one just built."""

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import duckdb
 import numpy as np
@@ -23,9 +23,11 @@ from metronome.parts import duck
 from metronome.parts.columns import Array
 from metronome.parts.duck import literal
 from metronome.parts.expressions import Expression, Shape, add_functions, shape_of
-from metronome.parts.folder import Folder
 from metronome.parts.sort import ORDER
 from metronome.parts.where import All, Kind, Where
+
+if TYPE_CHECKING:
+    from metronome.parts.folder import Part
 
 #: What DuckDB may hold while it reads; the arrays that come out are beside it.
 MEMORY_BYTES = 512 * 2**20
@@ -56,6 +58,8 @@ class Values:
     mask      uint64
     text      int32: a code, which is a place in `words`, and -1 for none; plain text is an array of objects
 
+    `words` are an array of objects, or of merged columns their `Texts`, which does the same.
+
     Where `rows` is given, a row may have several values: `rows` says to which row each belongs, ascending, and rows
     without a value aren't in it.
     """
@@ -68,7 +72,8 @@ class Values:
 #: No time, or no sequence number. A missing sequence number is the first in the order of events, as this is.
 NONE = int(np.iinfo(np.int64).min)
 
-_WHOLE = frozenset(("@timestamp", "received_at", "seq"))
+#: Numbers that are whole: int64, and NONE for none.
+WHOLE = frozenset(("@timestamp", "received_at", "seq"))
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,19 @@ class Files(Protocol):
 
     @property
     def paths(self) -> list[str]: ...
+
+
+class Named(Files, Protocol):
+    """The files of a part, with what its version says of them."""
+
+    @property
+    def part(self) -> Part: ...
+
+
+class Names(Protocol):
+    """Opens the parts of days, as a Folder does; None where the day has none."""
+
+    def open(self, day: date) -> AbstractContextManager[Named | None]: ...
 
 
 class Opens(Protocol):
@@ -130,7 +148,7 @@ _MOST_SHAPES = 5000
 
 
 def read_together(
-    folder: Folder,
+    folder: Names,
     days: Sequence[date],
     wanted: Sequence[Wanted | Mask],
     where: Where = All(()),  # noqa: B008
@@ -306,7 +324,7 @@ class _Selection:
             return Values(np.ma.filled(np.ma.asarray(found), None))
         if one.kind == "flag":
             return Values(np.ma.filled(np.ma.asarray(found).astype(np.int8), -1))
-        if one.name in _WHOLE:
+        if one.name in WHOLE:
             return Values(np.ma.filled(found, NONE))
         return Values(np.ma.filled(found, np.nan))
 

@@ -22,6 +22,11 @@ class View:
             self.moves = graph.moves(at)
             self._persons = graph.persons() if at is None else None
 
+    @property
+    def unlinked(self) -> bool:
+        """Whether no id is linked to any other: `resolve` gives what it gets."""
+        return self._persons is not None and not self._persons
+
     def resolve(self, ids: Sequence[str]) -> list[str]:
         """The person of each id; an id that nothing links is a person of its own."""
         if self._persons is not None:

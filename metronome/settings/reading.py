@@ -41,3 +41,9 @@ class Reading:
         10 * GB,
         "Room for day parts below METRONOME_HOME/parts; the least recently read go first.",
     )
+    merged_max_bytes: int = setting(
+        "METRONOME_MERGED_MAX_BYTES",
+        size(0, 16 * TB),
+        2 * GB,
+        "Room for columns of closed days beside the day parts, by which questions are faster; 0 for none.",
+    )

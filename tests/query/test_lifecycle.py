@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from columned import columns_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from merging import WAYS, read_by
 from oracles import lifecycles as oracle
 from oracles import persons
 from parted import Parted
@@ -91,16 +92,24 @@ def named(subject: str, lived: Lived) -> oracle.Seen:
 
 
 @settings(max_examples=CASES // 20, deadline=None, suppress_health_check=ALL_CHECKS)
-@given(OF_PERSONS, WHERES, st.sampled_from([None, START + timedelta(days=3)]), ZONES, SPLITS, st.sampled_from(IDS))
+@given(
+    OF_PERSONS, WHERES, st.sampled_from([None, START + timedelta(days=3)]), ZONES, SPLITS, st.sampled_from(IDS), WAYS
+)
 def test_persons_of_day_parts_live_as_by_brute_force_and_as_a_trend_counts_them(
-    events: list[dict[str, Any]], where: Condition, as_of: datetime | None, tz: ZoneInfo, split: Any, name: str
+    events: list[dict[str, Any]],
+    where: Condition,
+    as_of: datetime | None,
+    tz: ZoneInfo,
+    split: Any,
+    name: str,
+    way: str,
 ) -> None:
     who = persons.with_persons(events, as_of)
     known = persons.Known(who, as_of)
     kept = [one for one in who if known.holds(where, one)]
     question = Lifecycle(where=where, period=DAYS, every=Every("day", tz=tz), split=split, as_of=as_of)
     seen = oracle.lived(replace(question, subject="who"), kept, LATER)
-    with tempfile.TemporaryDirectory(prefix="parted") as folder:
+    with tempfile.TemporaryDirectory(prefix="parted") as folder, read_by(way):
         days = Parted(Path(folder), events)
         found = engine.answer(replace(question, explain=name), days, LATER, days.budget())
         trend = FromParts(where, Persons(), (question.every,), DAYS, as_of)

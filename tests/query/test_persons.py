@@ -18,6 +18,7 @@ from columned import total_order
 from conftest import Gateway
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from merging import WAYS, read_by
 from oracles import funnels
 from oracles import persons as oracle
 from parted import Parted, as_document
@@ -130,14 +131,14 @@ SETTINGS = settings(max_examples=CASES, deadline=None, suppress_health_check=lis
 
 
 @SETTINGS
-@given(EVENTS, WHERES, AS_OF, SORTS, st.sampled_from(IDS))
+@given(EVENTS, WHERES, AS_OF, SORTS, st.sampled_from(IDS), WAYS)
 def test_counts_lists_journeys_and_evidence_of_persons_are_those_of_brute_force(
-    events: list[dict[str, Any]], where: Condition, as_of: datetime | None, sort: Any, name: str
+    events: list[dict[str, Any]], where: Condition, as_of: datetime | None, sort: Any, name: str, way: str
 ) -> None:
     who = oracle.with_persons(events, as_of)
     known = oracle.Known(who, as_of)
     kept = [one for one in who if known.holds(where, one)]
-    with tempfile.TemporaryDirectory(prefix="parted") as folder:
+    with tempfile.TemporaryDirectory(prefix="parted") as folder, read_by(way):
         days = Parted(Path(folder), events)
         check_counts(days, where, as_of, kept)
         check_pages(days, Members(where, PERIOD, sort, 2, None, as_of), events)
@@ -146,14 +147,14 @@ def test_counts_lists_journeys_and_evidence_of_persons_are_those_of_brute_force(
 
 
 @settings(SETTINGS, max_examples=CASES // 4)
-@given(EVENTS, WHERES, AS_OF, st.booleans())
+@given(EVENTS, WHERES, AS_OF, st.booleans(), WAYS)
 def test_events_and_fields_of_persons_are_those_of_brute_force(
-    events: list[dict[str, Any]], where: Condition, as_of: datetime | None, newest: bool
+    events: list[dict[str, Any]], where: Condition, as_of: datetime | None, newest: bool, way: str
 ) -> None:
     who = oracle.with_persons(events, as_of)
     known = oracle.Known(who, as_of)
     kept = [one for one in who if known.holds(where, one)]
-    with tempfile.TemporaryDirectory(prefix="parted") as folder:
+    with tempfile.TemporaryDirectory(prefix="parted") as folder, read_by(way):
         days = Parted(Path(folder), events)
         check_documents(days, EventsOf(where, PERIOD, 4, newest, True, None, as_of), kept)
         check_properties(days, PropertiesOf(where, PERIOD, as_of), kept)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
 
     from metronome.parts.build import Builder
+    from metronome.parts.closed import Own
+    from metronome.parts.merge import Merger
     from metronome.query.door import Archived
 
 #: Says whether who asked has gone away; set by who takes the request.
@@ -76,6 +78,7 @@ class Days:
         self._lock = threading.Lock()
         self._builder: Builder | None = None
         self._archived: Archived | None = None
+        self._merger: Merger | None = None
         self._running = threading.Semaphore(settings.query_parallel or os.cpu_count() or 1)
 
     @contextmanager
@@ -102,6 +105,7 @@ class Days:
         """These days, and those of an archive."""
         if archived is None:
             return self
+        self.merger()  # the copy has the same
         found = copy(self)
         found._archived = archived
         return found
@@ -118,6 +122,22 @@ class Days:
         """The parts of all these days, as a `parts.folder.Folder` that can be read."""
         folder = self.builder().folder
         return folder if self._archived is None else self._archived.folder(folder)
+
+    def merger(self) -> Merger:
+        """Who has the columns of closed days merged; one a process."""
+        from metronome.parts.merge import Merger
+
+        with self._lock:
+            if self._merger is None:
+                self._merger = Merger(self.settings.merged_max_bytes)
+            return self._merger
+
+    def own(self) -> Own:
+        """The parts whose closed days have merged columns too."""
+        from metronome.parts.closed import Own
+
+        archived = () if self._archived is None else self._archived.days()
+        return Own(self.builder().folder, self.merger(), frozenset(archived))
 
     def read_archived(self) -> dict[str, int]:
         """The archived days that are among these, with the bytes that were fetched for them."""

@@ -19,7 +19,7 @@ from metronome.parts.read import NONE, Mask, Rows, Values, Wanted, read
 from metronome.parts.where import Where
 from metronome.periods import to_ms
 from metronome.query.condition import Condition
-from metronome.query.journeys.columns import Array, Columns, Keys, firsts
+from metronome.query.journeys.columns import Array, Columns, Keys, by_unit, firsts
 from metronome.query.persons.bits import Bits, possible
 from metronome.query.persons.facts import Facts
 from metronome.query.persons.numbers import AT, NOBODY, RECEIVED, SEQ, SOMEBODY, Persons, coded
@@ -229,9 +229,14 @@ class _Reader:
 
     def _order(self, unit: Array, time: Array) -> Array:
         """The rows by subject, then in the total order."""
-        order = np.lexsort((time, unit))
+        # Days come one after another, and each is in order: as a rule the times of a unit rise already.
+        order = by_unit(unit)
         one, other = order[:-1], order[1:]
-        equal = (unit[one] == unit[other]) & (time[one] == time[other])
+        alike = unit[one] == unit[other]
+        if (alike & (time[one] > time[other])).any():
+            order = np.lexsort((time, unit))
+            one, other = order[:-1], order[1:]
+        equal = alike & (time[one] == time[other])
         seq, received = self._joined("seq", np.int64), self._joined("received", np.int64)
         if not equal.any():
             return order

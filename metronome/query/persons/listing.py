@@ -6,6 +6,7 @@ A later page leaves out what was received after the first one was asked for, so 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import numpy as np
@@ -75,7 +76,7 @@ class _Seen:
         self.events += np.bincount(inside, minlength=len(self.events))
 
 
-def _page(question: Members, there: Array, key: Array, names: list[str]) -> tuple[list[int], bool]:
+def _page(question: Members, there: Array, key: Array, names: Sequence[str]) -> tuple[list[int], bool]:
     """The numbers of a page's persons, those with the greatest key first, ties by id; and whether there are more."""
     if question.after is not None:
         value, last, _ = question.after

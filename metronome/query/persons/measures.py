@@ -19,6 +19,9 @@ from metronome.query.kinds import plain
 from metronome.query.persons.pairs import Pairs
 from metronome.query.question import Count, Max, Mean, Measure, Min, Percentile, Sum
 
+#: Marks, a byte each, that may be made for a pair before sorting the pairs is better.
+_MARKS = 16
+
 
 class Counting:
     """`count`."""
@@ -52,16 +55,28 @@ class Different:
     def take(self, groups: Pairs, values: Pairs | None) -> None:
         assert values is not None
         group, value = groups.joined(values)
-        both = group << 32 | value
-        # Rows stand by subject, so most repeats are neighbours; it is quicker to leave these out first.
-        if len(both):
-            both = both[np.concatenate(([True], both[1:] != both[:-1]))]
-        self._found.append(distinct(both))
+        self._found.append(_pairs(group, value))
 
     def figures(self, count: int) -> list[Number | None]:
         different = distinct(np.concatenate([np.empty(0, np.int64), *self._found]))
         found: list[Number | None] = np.bincount(different >> 32, minlength=count).tolist()
         return found
+
+
+def _pairs(group: Array, value: Array) -> Array:
+    """The different pairs, ascending, as group << 32 | value."""
+    if not len(group):
+        return np.empty(0, np.int64)
+    width = int(value.max()) + 1
+    if (int(group.max()) + 1) * width <= _MARKS * len(group):
+        marks = np.zeros((int(group.max()) + 1) * width, bool)
+        marks[group * width + value] = True
+        at = np.flatnonzero(marks)
+        groups = at // width
+        return np.asarray(groups << 32 | at - groups * width)
+    both = group << 32 | value
+    # Rows stand by subject, so most repeats are neighbours; it is quicker to leave these out first.
+    return distinct(both[np.concatenate(([True], both[1:] != both[:-1]))])
 
 
 class Numbers:

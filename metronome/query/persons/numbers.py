@@ -6,9 +6,13 @@ to whom the session belonged when it was received. All others are of nobody. Sou
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from metronome.parts import where
+from metronome.parts.merged import Texts
 from metronome.parts.read import NONE, Mask, Rows, Wanted
 from metronome.people.fold import owner_of
 from metronome.people.view import View
@@ -33,7 +37,9 @@ class Persons:
     def __init__(self, view: View, *, nobody: bool) -> None:
         self._view = view
         self._numbers: dict[str, int] = {}
-        self.names: list[str] = []
+        self.names: Sequence[str] = []
+        #: The texts of the last batch, and the numbers of their persons; None where each is a person of its number.
+        self._last: tuple[Any, Array | None] | None = None
         #: Whether any row's person has another id than the row.
         self.merged = False
         self.wanted: list[Wanted | Mask] = [SUBJECT]
@@ -43,13 +49,27 @@ class Persons:
     def of(self, rows: Rows) -> Array:
         """The number of each row's person, or NOBODY."""
         found = rows.columns[SUBJECT]
-        words = [] if found.words is None else found.words.tolist()
-        person = coded(found.values, self._numbered(words))
+        numbers = np.empty(0, np.int64) if found.words is None else self._of_words(found.words)
+        person = found.values.astype(np.int64) if numbers is None else coded(found.values, numbers)
         if _SAID in rows.columns:
             said = rows.columns[_SAID].values
-            self._move(rows, words, said, person)
+            if found.words is not None and self._view.moves:
+                self._move(rows, found.words.tolist(), said, person)
             person[(said & np.uint64(_SOMEBODY)) == 0] = NOBODY
         return person
+
+    def _of_words(self, words: Any) -> Array | None:
+        """The numbers of the persons of texts. Batches of merged columns share their texts, which may be many."""
+        if self._last is None or self._last[0] is not words:
+            self._last = (words, self._known(words))
+        return self._last[1]
+
+    def _known(self, words: Any) -> Array | None:
+        if not self.names and isinstance(words, Texts) and self._view.unlinked:
+            # Nobody has been numbered yet, and texts differ: they are the persons. None of them is looked at.
+            self.names = words
+            return None
+        return self._numbered(words.tolist())
 
     def _move(self, rows: Rows, words: list[str], said: Array, person: Array) -> None:
         """Give the events of sessions that have moved to whom the session belonged when they were received."""
@@ -71,6 +91,8 @@ class Persons:
         persons = self._view.resolve(ids)
         self.merged |= persons != ids
         numbers = self._numbers
+        if len(numbers) < len(self.names):
+            numbers.update(zip(self.names, range(len(self.names)), strict=True))
         found = np.array([numbers.setdefault(name, len(numbers)) for name in persons], np.int64)
         if len(numbers) > len(self.names):
             self.names = list(numbers)

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from metronome.parts.read import Mask, Rows, Wanted, read_together
+from metronome.parts.closed import read_days
+from metronome.parts.read import Mask, Rows, Wanted
 from metronome.parts.where import Where
 from metronome.people.view import View
 from metronome.query.journeys.columns import Array
@@ -25,7 +26,8 @@ class Scene:
 
     def read(self, wanted: Sequence[Wanted | Mask], where: Where) -> Iterator[tuple[Rows, Array]]:
         """The rows of all days that fit, batch by batch; beside them the place of each row's day. Raises TooMuch."""
-        for rows, of_day in read_together(self.days.folder(), self.there, list(dict.fromkeys(wanted)), where):
+        own, once = self.days.own(), list(dict.fromkeys(wanted))
+        for rows, of_day in read_days(self.days.folder(), own, self.there, once, where):
             self.budget.check()
             self.budget.read(rows.count)
             yield rows, of_day
