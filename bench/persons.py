@@ -1,6 +1,6 @@
 """(g) Figures of persons through the gateway, beside Elasticsearch over the same events; answers are compared first.
 
-Q6    exact unique persons by day over 90 days ÷ Elasticsearch's estimated cardinality
+Q6    exact unique persons by day over 90 days ÷ Elasticsearch's estimated cardinality; once columns are merged
 Q7    the first question after many new events: day parts are brought up to date for it, seconds
 Q9    a trend by day of one event, over HTTP ÷ the same aggregation sent straight to Elasticsearch, milliseconds more
 
@@ -21,7 +21,7 @@ from statistics import median
 from typing import Any
 
 from bench import load
-from bench.host import Host, gateway, settle
+from bench.host import Host, gateway, settle, wait
 from bench.journeys import DAYS, source
 from metronome.periods import to_ms, to_text
 from metronome.store.documents import template
@@ -48,6 +48,8 @@ def bench(host: Host, *, events: int, fresh: int, runs: int) -> dict[str, Any]:
         asked = _Asked(host, direct, through, begin, begin + timedelta(days=DAYS))
         figures: dict[str, Any] = {"events": events // DAYS * DAYS, "fresh": fresh}
         figures["all_parts_s"] = _first_s(asked, people)
+        merged = host.settings.home / f"gateway-{PREFIX}" / "parts" / "merged" / "set.json"
+        wait(merged.exists, 120)
         figures["q6"] = _uniques(asked, runs)
         assert asked.begun() == asked.begun_raw() == begun, "trends differ"
         figures["q9"] = _trends(asked)

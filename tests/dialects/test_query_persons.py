@@ -7,7 +7,7 @@ import io
 import json
 import random
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -245,6 +245,113 @@ def test_filters_on_the_person_stand_beside_those_on_the_event(shop: Gateway) ->
     assert totals(shop, series=[{}], where=[{"any": [pro, {"field": "event", "op": "is", "value": "view"}]}]) == [8]
     steps = [{"event": "view", "where": [pro]}, {"event": "buy"}]
     assert [step["count"] for step in result(shop, "funnel", steps=steps)["steps"]] == [1, 1]
+
+
+#: Calls of `/v1`, each of a session of its own, and whether they make the session's user active.
+#: Source: openmetrics contract, section 3.1.
+FLAGS = {
+    "createUser": ([("createUser", {})], True),
+    "createUser-inactive": ([("createUser", {"options": {"active": False}})], False),
+    "events": ([("events", {"events": [{"name": "a"}]})], True),
+    "events-inactive": ([("events", {"events": [{"name": "a", "options": {"active": False}}] * 2})], False),
+    "events-one-active": ([("events", {"events": [{"name": "a", "options": {"active": False}}, {"name": "b"}]})], True),
+    "events-said-active": ([("events", {"events": [{"name": "a", "options": {"active": True}}]})], True),
+    "props": ([("setUserProps", {"props": {"plan": "pro"}}), ("setSessionProps", {"props": {"os": "x"}})], False),
+    "signs-up": ([("setUserId", {"uid": "jim"})], False),
+    "inactive-then-signs-up": ([("createUser", {"options": {"active": False}}), ("setUserId", {"uid": "ann"})], False),
+    "active-then-signs-up": ([("events", {"events": [{"name": "a"}]}), ("setUserId", {"uid": "kim"})], True),
+}
+
+
+def test_users_are_active_by_what_v1_flags_and_a_batch_flags_its_user_once(gateway_for: Callable[..., Gateway]) -> None:
+    gateway = gateway_for(now=NOW)
+    for session, (calls, _) in FLAGS.items():
+        for call, body in calls:
+            answer = gateway.http.post(f"/v1/{call}", json={"sessionId": session, **body})
+            assert (answer.status_code, answer.text) == (200, "ok")
+            gateway.drain()
+            gateway.app.extensions["people"].refresh()
+    today = {"from": "2026-10-08", "to": "2026-10-08"}
+    active = {"field": "active", "op": "is_not", "value": False}
+    found = gateway.http.post("/query/people", json={**today, "where": [active], "sort": "events"}).json["result"]
+    persons = {"active-then-signs-up": "kim"}
+    expected = {persons.get(session, session): 1 for session, (_, is_active) in FLAGS.items() if is_active}
+    assert {one["id"]: one["events"] for one in found["people"]} == expected
+    gateway.now = NOW + timedelta(hours=1)  # a range up to now leaves out what happens in this very moment
+    for step in ("day", "week", "month"):
+        result = gateway.http.get(f"/saved/metrics/active-users-by-{step}/result").json
+        assert result["data"][-1]["value"] == len(expected) == 5
+    every = gateway.http.post("/query/trend", json={**today, "series": [{"measure": "unique"}], "interval": "total"})
+    assert every.json["result"]["series"][0]["total"] == len(FLAGS)
+
+
+#: bea has the plan pro, max the plan free, tom none. All view the shelf x; max buys from y.
+PLANNED = [
+    {"ts": "2026-10-05T09:00Z", "event": "$set", "distinct_id": "bea", "set": {"plan": "pro"}},
+    {"ts": "2026-10-05T09:00Z", "event": "$set", "distinct_id": "max", "set": {"plan": "free"}},
+    {"ts": "2026-10-05T10:00Z", "event": "view", "distinct_id": "bea", "shelf": "x"},
+    {"ts": "2026-10-05T10:01Z", "event": "view", "distinct_id": "max", "shelf": "x"},
+    {"ts": "2026-10-05T10:02Z", "event": "view", "distinct_id": "tom", "shelf": "x"},
+    {"ts": "2026-10-05T11:00Z", "event": "buy", "distinct_id": "bea", "shelf": "x"},
+    {"ts": "2026-10-05T11:01Z", "event": "buy", "distinct_id": "max", "shelf": "y"},
+    {"ts": "2026-10-05T11:02Z", "event": "buy", "distinct_id": "tom", "shelf": "x"},
+]
+
+
+@pytest.fixture
+def planned(gateway_for: Callable[..., Gateway]) -> Gateway:
+    gateway = gateway_for(now=NOW)
+    gateway.accepted([{"insert_id": f"p{n}", **event} for n, event in enumerate(PLANNED)])
+    gateway.drain()
+    gateway.app.extensions["people"].refresh()
+    return gateway
+
+
+@pytest.mark.parametrize(
+    ("subject", "hold", "counts"),
+    [
+        pytest.param("person", ["person.plan"], [3, 3], id="a person has one plan, and no plan equals no plan"),
+        pytest.param("shelf", [], [1, 1], id="a shelf is seen and bought from"),
+        pytest.param("shelf", ["person.plan"], [1, 1], id="by somebody of the same plan"),
+        pytest.param("person", ["person.plan", "shelf"], [3, 2], id="from one shelf, with one plan"),
+    ],
+)
+def test_a_property_of_persons_is_held_constant(
+    planned: Gateway, subject: str, hold: list[str], counts: list[int]
+) -> None:
+    steps = [{"event": "view"}, {"event": "buy"}]
+    found = result(planned, "funnel", subject=subject, hold=hold, steps=steps)["steps"]
+    assert [step["count"] for step in found] == counts
+
+
+def test_a_property_held_constant_parts_the_events_of_one_subject(planned: Gateway) -> None:
+    """bea views the shelf x, which is pro; then bea and tom buy from it, and tom has no plan."""
+    steps = [{"event": "view", "where": [{"field": "person.plan", "op": "is", "value": "pro"}]}, {"event": "buy"}]
+    crossed = {"event": "buy", "where": [{"field": "person.plan", "op": "is_not", "value": "pro"}]}
+    counts = [
+        [step["count"] for step in result(planned, "funnel", subject="shelf", hold=hold, steps=asked)["steps"]]
+        for asked in (steps, [steps[0], crossed])
+        for hold in ([], ["person.plan"])
+    ]
+    assert counts == [[1, 1], [1, 1], [1, 1], [1, 0]]
+
+
+def test_nodes_of_paths_are_the_values_of_a_property_of_persons(planned: Gateway) -> None:
+    """What happens on the shelf x, in order of time."""
+    start = {"event": "view", "where": [{"field": "person.plan", "op": "is", "value": "pro"}]}
+    options = {"node": "person.plan", "subject": "shelf", "within": "2h", "across_sessions": True}
+    found = result(planned, "paths", start=start, **options)
+    plans = ["pro", "free", "$none", "pro", "$none"]
+    waits = [60.0, 60.0, 3480.0, 120.0]
+    assert found == {
+        "paths": 1,
+        "nodes": [{"step": step, "name": plan, "count": 1} for step, plan in enumerate(plans)],
+        "links": [
+            {"step": step, "from": plans[step], "to": plans[step + 1], "count": 1, "median_s": wait}
+            for step, wait in enumerate(waits)
+        ],
+        "ended": [{"step": 4, "name": "$none", "count": 1}],
+    }
 
 
 def put(gateway: Gateway, path: str, body: Any, status: int = 200, **headers: str) -> Any:
