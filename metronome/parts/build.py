@@ -28,7 +28,7 @@ from metronome.parts.folder import FORMAT, File, Folder, Part
 from metronome.parts.index import Counters, Documents, Index, Shard, read_counters
 from metronome.parts.sort import Sorter
 from metronome.settings import Settings
-from metronome.store.names import day_index, pattern
+from metronome.store.names import day_index, day_of_index, pattern
 
 #: Files of one day above which they are merged however large they are.
 MOST_FILES = 16
@@ -102,15 +102,17 @@ class Builder:
                 part = self._build(day, index, part, progress)
             return self._merge(part, one_file=one_file)
 
-    def update_all(self, days: Iterable[date]) -> dict[date, Part]:
-        """The parts of these days as `update` gives them; days without events are left out.
+    def update_all(self, days: Iterable[date] | None = None) -> dict[date, Part]:
+        """The parts of these days, or of all that have an index, as `update` gives them; those without events are left
+        out.
 
         Which of them are current is asked for all at once: closed days cost no request of their own.
         """
         counters = read_counters(self.client, pattern(self.settings))
+        named = {day: found for name, found in counters.items() if (day := day_of_index(self.settings, name))}
         parts: dict[date, Part] = {}
-        for day in days:
-            part, found = self.folder.part(day), counters.get(day_index(self.settings, day))
+        for day in sorted(named) if days is None else days:
+            part, found = self.folder.part(day), named.get(day)
             if part is None or found is None or not self._is_current(part, found, False):
                 part = self.update(day)
             if part is not None:

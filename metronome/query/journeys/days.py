@@ -112,10 +112,7 @@ class Days:
 
     def update(self) -> list[date]:
         """The days that there are, ascending, with every event in them that Elasticsearch or the archive has."""
-        from metronome.parts.index import days
-
-        builder = self.builder()
-        mine = builder.update_all(days(builder.client, self.settings))
+        mine = self.builder().update_all()
         return sorted({*mine, *(self._archived.days() if self._archived is not None else ())})
 
     def folder(self) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 from metronome.query.journeys.answers import Step, Times
 from metronome.query.journeys.attempts import Attempts
 from metronome.query.journeys.columns import Array, Keys
-from metronome.query.journeys.grouping import Grouped, grouped, paired
+from metronome.query.journeys.grouping import Grouped, grouped, paired, paired_by_keys
 from metronome.query.journeys.questions import Funnel
 
 #: Edges of the histogram, in seconds: a minute, ten, an hour, six, a day, three, a week, thirty days.
@@ -73,7 +73,7 @@ def _attributed(question: Funnel, done: Attempts, keys: Keys) -> Grouped:
     else:
         members = np.flatnonzero(done.level >= question.attribution)
         place = np.full(len(members), question.attribution - 1)
-    return paired(members, [values or (None,) for values in keys.of(done.rows[members, place])])
+    return paired_by_keys(members, keys, done.rows[members, place])
 
 
 def _shared(keys: Keys, rows: Array) -> tuple[Any, ...]:

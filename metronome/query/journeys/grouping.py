@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from metronome.query.journeys.answers import NONE, OTHER
-from metronome.query.journeys.columns import Array
+from metronome.query.journeys.columns import Array, Keys, numbered, ranges
 from metronome.query.journeys.questions import MOST_GROUPS
 
 
@@ -29,6 +29,16 @@ def paired(members: Array, values: Sequence[tuple[Any, ...]]) -> Grouped:
     numbers = [known.setdefault(one, len(known)) for of_member in values for one in of_member]
     repeated = np.repeat(members, [len(of_member) for of_member in values])
     return Grouped(repeated, np.array(numbers, np.int64), list(known))
+
+
+def paired_by_keys(members: Array, keys: Keys, rows: Array) -> Grouped:
+    """Each member with each value of its row, or None where the row has none. A key is looked at once."""
+    codes, which = numbered(keys.codes[rows])
+    of_codes = paired(np.arange(len(codes)), [keys.table[code] or (None,) for code in codes.tolist()])
+    lengths = np.bincount(of_codes.members, minlength=len(codes))
+    begins = np.cumsum(lengths) - lengths
+    places = ranges(begins[which], (begins + lengths)[which])
+    return Grouped(np.repeat(members, lengths[which]), of_codes.numbers[places], of_codes.values)
 
 
 def grouped(found: Grouped) -> Iterator[tuple[Any, Array]]:

@@ -147,30 +147,37 @@ class _Reader:
         kept = rows.columns[AT].values[place] != NONE
         if self._kept:
             kept &= self._kept.of(rows, person)[0][place]
-        place, unit = place[kept], unit[kept]
+        if not kept.all():
+            place, unit = place[kept], unit[kept]
         self._add("unit", unit.astype(np.int32))
-        self._add("time", rows.columns[AT].values[place])
-        self._add("seq", rows.columns[SEQ].values[place])
-        self._add("received", rows.columns[RECEIVED].values[place])
-        self._add("bits", self._bits.packed(rows, person)[place])
-        # The days stand one after another: a row's place in its day counts from the day's first row.
-        begins = firsts(of_day)
-        in_day = np.arange(rows.count) - np.repeat(begins, np.diff(np.append(begins, rows.count)))
-        self._add("place", (in_day + (of_day << 32))[place])
-        for name, table in self._tables.items():
-            of_person = self._properties.get(name)
-            codes = _keys(rows, name, table) if of_person is None or person is None else of_person.keys(person)
-            self._add(f"key {name}", codes[place])
-        if self._wish.sessions:
-            found = rows.columns[Wanted("session_id", "text")]
-            self._add("session", _first_of(rows.count, found, _numbered(found.words, self._sessions))[place])
-        if self._wish.number is not None:
-            self._add("number", _sums(rows, self._wish.number)[place])
+        for name, values in self._columns(rows, of_day, person):
+            # Nearly always each row has one person, and all columns stay as they are.
+            self._add(name, values if self._by_person and len(place) == rows.count else values[place])
         if self._wish.only is not None:
             ids = rows.columns[Wanted("_id", "text", plain=True)].values
             self._ids += [str(ids[one]) for one in place.tolist()]
         held = sum(part.nbytes for pieces in self._pieces.values() for part in pieces.parts)
         self._budget.hold(int(held * _SORTING))
+
+    def _columns(self, rows: Rows, of_day: Array, person: Array | None) -> Iterator[tuple[str, Array]]:
+        """The columns of a question, a value a row."""
+        yield "time", rows.columns[AT].values
+        yield "seq", rows.columns[SEQ].values
+        yield "received", rows.columns[RECEIVED].values
+        yield "bits", self._bits.packed(rows, person)
+        # The days stand one after another: a row's place in its day counts from the day's first row.
+        begins = firsts(of_day)
+        in_day = np.arange(rows.count) - np.repeat(begins, np.diff(np.append(begins, rows.count)))
+        yield "place", in_day + (of_day << 32)
+        for name, table in self._tables.items():
+            of_person = self._properties.get(name)
+            codes = _keys(rows, name, table) if of_person is None or person is None else of_person.keys(person)
+            yield f"key {name}", codes
+        if self._wish.sessions:
+            found = rows.columns[Wanted("session_id", "text")]
+            yield "session", _first_of(rows.count, found, _numbered(found.words, self._sessions))
+        if self._wish.number is not None:
+            yield "number", _sums(rows, self._wish.number)
 
     def _add(self, name: str, values: Array) -> None:
         self._pieces.setdefault(name, _Pieces()).parts.append(values)
@@ -231,12 +238,12 @@ class _Reader:
         """The rows by subject, then in the total order."""
         # Days come one after another, and each is in order: as a rule the times of a unit rise already.
         order = by_unit(unit)
-        one, other = order[:-1], order[1:]
-        alike = unit[one] == unit[other]
-        if (alike & (time[one] > time[other])).any():
+        units, times = unit[order], time[order]
+        alike = units[:-1] == units[1:]
+        if (alike & (times[:-1] > times[1:])).any():
             order = np.lexsort((time, unit))
-            one, other = order[:-1], order[1:]
-        equal = alike & (time[one] == time[other])
+            times = time[order]
+        equal = alike & (times[:-1] == times[1:])
         seq, received = self._joined("seq", np.int64), self._joined("received", np.int64)
         if not equal.any():
             return order

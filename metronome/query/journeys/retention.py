@@ -19,7 +19,7 @@ from metronome.periods import to_ms
 from metronome.query.condition import Condition
 from metronome.query.journeys.answers import Average, Cohort, RetentionAnswer, Table
 from metronome.query.journeys.columns import Array, Columns, firsts
-from metronome.query.journeys.grouping import Grouped, named, paired
+from metronome.query.journeys.grouping import Grouped, named, paired_by_keys
 from metronome.query.journeys.questions import DAY_MS, Retention
 
 #: Length of a rolling period.
@@ -200,7 +200,7 @@ class Engine:
         """A table a group of members by their value at birth; with `match` both, of returns that have it too."""
         assert self.question.by is not None
         keys = self.columns.keys[self.question.by]
-        born = paired(np.arange(len(self.members.row)), [values or (None,) for values in keys.of(self.members.row)])
+        born = paired_by_keys(np.arange(len(self.members.row)), keys, self.members.row)
         for name, numbers in named(born):
             chosen = np.isin(born.numbers, numbers)
             members = np.unique(born.members[chosen])
