@@ -1,7 +1,7 @@
 """Has sets of merged columns (merged.py) made from the parts of closed days, beside the questions that want them.
 
     a question wants columns or days that no set has     it is answered from the parts
-    Merger.want     notes the columns; a thread of low priority writes a set that has them (writing.py)
+    Merger.want     notes the columns; a thread writes a set that has them (writing.py)
     the next one    finds the set
 
 Making one costs about what a question over all days does. After each the process rests for twenty times as long, so
@@ -10,9 +10,7 @@ that days which change all the time cost a twentieth of a core at the most. Of s
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -62,9 +60,6 @@ class Merger:
         self._wanted = dict.fromkeys((*keys, *self._wanted))
 
     def _run(self, folder: Folder) -> None:
-        # Linux gives each thread a priority of its own.
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
         started = time.monotonic()
         try:
             self.make(folder)
