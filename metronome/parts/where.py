@@ -12,20 +12,31 @@ from typing import Literal
 Kind = Literal["number", "flag", "text"]
 
 
-@dataclass(frozen=True)
-class Is:
+@dataclass(frozen=True, eq=False)
+class _OfValues:
+    """A condition that names values. Two are equal if their values are the same; unlike in Python, True isn't 1."""
+
+    name: str
+    values: tuple[str | float | bool, ...]
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _OfValues) and self._key() == other._key()
+
+    def _key(self) -> object:
+        return type(self), self.name, tuple((isinstance(value, bool), value) for value in self.values)
+
+
+@dataclass(frozen=True, eq=False)
+class Is(_OfValues):
     """The property has one of these values."""
 
-    name: str
-    values: tuple[str | float | bool, ...]
 
-
-@dataclass(frozen=True)
-class Outside:
+@dataclass(frozen=True, eq=False)
+class Outside(_OfValues):
     """The property has a value that is none of these. It may have others that are."""
-
-    name: str
-    values: tuple[str | float | bool, ...]
 
 
 @dataclass(frozen=True)

@@ -569,3 +569,18 @@ def test_a_key_of_one_application_learns_nothing_of_others(gateway_for: Callable
     assert said("PUT", "/saved/segments/buyers", free, {"rule": once})[0] == 403
     assert said("PUT", "/saved/segments/buyers", editor, {"rule": once})[0] == 200
     shop.app.extensions["gate"].rates.close()
+
+
+def test_one_and_true_are_two_conditions_in_one_question(gateway_for: Callable[..., Gateway]) -> None:
+    gateway = gateway_for(now=NOW)
+    at = {"ts": "2026-10-06T10:00Z", "event": "view"}
+    gateway.accepted(
+        [{**at, "distinct_id": f"number-{n}", "props": {"paid": 1}} for n in range(3)]
+        + [{**at, "distinct_id": f"flag-{n}", "props": {"paid": True}} for n in range(2)]
+    )
+    gateway.drain()
+    by_value = [{"where": [{"field": "props.paid", "op": "is", "value": value}]} for value in (1, True)]
+    series = [{"name": name, "measure": "unique", **one} for name, one in zip("ab", by_value, strict=True)]
+    assert totals(gateway, series=series) == [3, 2]
+    steps = result(gateway, "funnel", steps=[{"event": "view", **by_value[1]}, {"event": "view", **by_value[0]}])
+    assert [step["count"] for step in steps["steps"]] == [2, 0]
