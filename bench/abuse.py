@@ -25,6 +25,7 @@ from bench.events import generate, yardstick_us, yesterday
 from metronome.event import agents
 from metronome.intake import Intake
 from metronome.listen.batch import FORWARD, LINES, Door, Frame
+from metronome.listen.counted import Counted
 from metronome.process import THRESHOLD
 from metronome.settings import Settings
 from metronome.web.app import Opened, create_app
@@ -112,13 +113,14 @@ def inputs() -> Iterator[Input]:
     yield Input("2,000 lines with half an emoji", b'{"a":"\\ud83d"}\n' * 2000, NDJSON)
     yield Input("a form of 500,000 fields", b"a=1&" * 500_000, FORM)
     yield Input("500 events of 200 addresses", orjson.dumps([{f"a{n}": "198.51.100.7" for n in range(200)}] * 500))
-    for what, value, count in (
+    values: tuple[tuple[str, Any, int], ...] = (
         ("empty arrays", [], 30_000),
         ("empty maps", {}, 30_000),
         ("arrays of empty arrays", [[]], 15_000),
         ("bytes", b"\xff", 9_000),
         ("maps with numbers for names", {1: 1}, 9_000),
-    ):
+    )
+    for what, value, count in values:
         record = {"a": [value] * count}
         yield Input(f"forward: a record of {count:,} {what}", _forward([record]), FORWARD)
         yield Input(f"forward: 30 records of {count:,} {what}", _forward([record] * 30), FORWARD)
@@ -158,7 +160,7 @@ class Measured:
         settings = Settings(home=home, elasticsearch_url="http://127.0.0.1:1")
         app = create_app(settings, Opened(Nowhere(), Mock()))  # type: ignore[arg-type]
         self._http = app.test_client()
-        self._door = Door(settings, Intake(settings, Nowhere(), folder=home))
+        self._door = Door(settings, Intake(settings, Nowhere(), folder=home), Counted(settings, lambda: None))
         self._yardstick_us = yardstick_us(generate(2000, 1, end=yesterday(), days=1, agents=True))
         self.cost(ordinary())  # what is made at the first request isn't its cost
 

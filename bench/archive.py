@@ -136,7 +136,13 @@ def _bulk(host: Host, work: Work, days: list[date]) -> float:
             actions = (json.dumps({"create": {"_index": index, "_id": number}}).encode() for number in page.ids)
             bodies.append(b"".join(b"%b\n%b\n" % pair for pair in zip(actions, page.sources, strict=True)))
     settle()
-    elapsed = _timed(lambda: [_post(host, body) for body in bodies] and host.ask("POST", f"/{PREFIX}-*/_refresh"))
+
+    def post() -> None:
+        for body in bodies:
+            _post(host, body)
+        host.ask("POST", f"/{PREFIX}-*/_refresh")
+
+    elapsed = _timed(post)
     host.remove(f"{PREFIX}-*")
     return elapsed
 

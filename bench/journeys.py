@@ -238,7 +238,8 @@ def _chdb(settings: Settings, files: list[str]) -> dict[str, Callable[[], Any]]:
         funnels = f"select {user} u, windowFunnel({window})({moment}, {conditions}) level from {table}"
         wanted = "where event in ('step0', 'step1', 'step2') group by u"
         query = f"select level, count() from ({funnels} {wanted}) group by level settings max_threads = 1"
-        counts = dict(tuple(map(int, line.split(","))) for line in str(session.query(query, "CSV")).split())
+        rows = (line.split(",") for line in str(session.query(query, "CSV")).split())
+        counts = {int(level): int(count) for level, count in rows}
         return [sum(count for level, count in counts.items() if level > k) for k in range(3)]
 
     return {

@@ -158,11 +158,11 @@ def _messages(running: Gateway, pid: int, rounds: int, active: int = ACTIVE) -> 
         left = len(sockets)
         while left:
             for key, _ in selector.select():
-                client = key.fileobj
-                assert isinstance(client, socket.socket) and client.recv(65_536)
+                answered = key.fileobj
+                assert isinstance(answered, socket.socket) and answered.recv(65_536)
                 key.data[0] -= 1
                 if key.data[0]:
-                    client.sendall(said[client])
+                    answered.sendall(said[answered])
                 else:
                     left -= 1
         return 3 * rounds * len(sockets) / (Gateway("", (pid,), "").cpu_s() - before)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import msgpack
+import pytest
 from conftest import Gateway, free_port, remove_indices, wait_for
 from elasticsearch import Elasticsearch
 
@@ -135,6 +136,15 @@ def listening(
             running.process.wait()
         gateway.spool.close()
         remove_indices(elasticsearch, settings)
+
+
+@pytest.fixture(scope="module", name="running")
+def opened_listening(
+    engine_settings: Settings, elasticsearch: Elasticsearch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Listening]:
+    """One for all tests of a file."""
+    with listening(engine_settings, elasticsearch, tmp_path_factory.mktemp("listen")) as found:
+        yield found
 
 
 class Raw:

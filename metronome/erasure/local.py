@@ -82,5 +82,7 @@ def drop_parts(work: Work, target: Target, touched: Iterable[date]) -> list[date
             if is_affected:
                 folder.drop(day)
                 dropped.append(day)
+    # Also where nothing was dropped: a run that was killed may have got as far as the parts.
+    folder.forget_merged()
     remove_left(work.settings)
     return dropped

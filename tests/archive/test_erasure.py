@@ -225,6 +225,16 @@ def test_killed_at_any_step_and_run_again_nothing_of_the_person_is_left(installa
     assert numbers_of_others(installation) == before
 
 
+def test_columns_that_outlived_their_part_go_too(installation: Installation) -> None:
+    left = installation.settings.parts_dir / "merged" / "left"
+    left.mkdir(parents=True)
+    (left / "0.texts").write_bytes(GONE[0].encode())
+    installation.gateway.accepted([{"id": "a", "distinct_id": GONE[0]}])
+    installation.gateway.drain()
+    erase(installation, Asked(ids=(GONE[0],)))
+    assert_nothing_of(installation, GONE)
+
+
 def test_a_replayed_event_of_an_erased_person_doesnt_come_back(installation: Installation) -> None:
     fill(installation, random.Random(7), archived=1)
     erase(installation, Asked(ids=(GONE[0],)))

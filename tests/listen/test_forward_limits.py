@@ -8,13 +8,12 @@ import io
 import random
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import wait_for
 from elasticsearch import Elasticsearch
-from listening import Listening, Raw, ack, everything, listening, pack, pack_entries
+from listening import Listening, Raw, ack, everything, listening, opened_listening, pack, pack_entries  # noqa: F401  (a fixture)
 
 from metronome.listen.forward import read_message
 from metronome.listen.framing import Messages, Unframed
@@ -23,14 +22,6 @@ from metronome.settings import Settings
 DAY = 1421884800
 GOOD = pack(["t", DAY, {"id": "good"}, {"chunk": "good"}])
 MOST = 10 * 2**20
-
-
-@pytest.fixture(scope="module")
-def running(
-    engine_settings: Settings, elasticsearch: Elasticsearch, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Listening]:
-    with listening(engine_settings, elasticsearch, tmp_path_factory.mktemp("listen")) as found:
-        yield found
 
 
 def bomb(size: int) -> bytes:

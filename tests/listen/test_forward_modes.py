@@ -14,7 +14,7 @@ from typing import Any
 import msgpack
 import pytest
 from elasticsearch import Elasticsearch
-from listening import Listening, Raw, ack, event_time, everything, listening, pack, pack_entries
+from listening import Listening, Raw, ack, event_time, everything, listening, opened_listening, pack, pack_entries  # noqa: F401  (a fixture)
 
 from metronome.settings import Settings
 from metronome.spool.quarantine import Quarantine
@@ -60,14 +60,6 @@ STORED = [
     {"@timestamp": "2015-01-22T00:00:01.000Z", "item_id": "b"},
     {"@timestamp": "2015-01-22T00:00:00.000Z", "item_id": "abc"},
 ]
-
-
-@pytest.fixture(scope="module")
-def running(
-    engine_settings: Settings, elasticsearch: Elasticsearch, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Listening]:
-    with listening(engine_settings, elasticsearch, tmp_path_factory.mktemp("listen")) as found:
-        yield found
 
 
 def of(running: Listening, name: str) -> list[dict[str, Any]]:

@@ -7,7 +7,6 @@ import json
 import logging
 import socket
 import uuid
-from collections.abc import Iterator
 from logging.handlers import SocketHandler
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import pytest
 from conftest import wait_for
 from elasticsearch import Elasticsearch
-from listening import Listening, everything, listening
+from listening import Listening, everything, listening, opened_listening  # noqa: F401  (a fixture)
 from logstash_async.constants import constants
 from logstash_async.formatter import LogstashFormatter
 from logstash_async.handler import AsynchronousLogstashHandler
@@ -25,14 +24,6 @@ from metronome.settings import Settings
 from metronome.spool.quarantine import Quarantine
 
 AT = "2015-01-22T00:00:00.000Z"
-
-
-@pytest.fixture(scope="module")
-def running(
-    engine_settings: Settings, elasticsearch: Elasticsearch, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Listening]:
-    with listening(engine_settings, elasticsearch, tmp_path_factory.mktemp("listen")) as found:
-        yield found
 
 
 def send(running: Listening, data: bytes) -> None:

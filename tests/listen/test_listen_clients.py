@@ -10,7 +10,6 @@ import subprocess
 import threading
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import pytest
 from conftest import wait_for
 from elasticsearch import Elasticsearch
 from fluent.sender import FluentSender
-from listening import Listening, ack, listening, pack, pack_entries
+from listening import Listening, ack, listening, opened_listening, pack, pack_entries  # noqa: F401  (a fixture)
 
 from metronome.settings import Settings
 
@@ -28,14 +27,6 @@ SECRETS = {
     "METRONOME_FORWARD_USERNAME": "ann",
     "METRONOME_FORWARD_PASSWORD": "pass",
 }
-
-
-@pytest.fixture(scope="module")
-def running(
-    engine_settings: Settings, elasticsearch: Elasticsearch, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Listening]:
-    with listening(engine_settings, elasticsearch, tmp_path_factory.mktemp("listen")) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

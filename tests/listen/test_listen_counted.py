@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Gateway
-from elasticsearch import Elasticsearch
-from listening import OURS, Listening, everything, listening, pack
+from listening import OURS, Listening, everything, opened_listening, pack  # noqa: F401  (a fixture)
 
 from metronome.errors import SetupError, StoreUnavailable
 from metronome.intake import Intake
@@ -37,14 +36,6 @@ USAGE = {
 }
 
 SECRETS = ("198.51.100.7", "login-7", "X11; Linux")
-
-
-@pytest.fixture(scope="module")
-def running(
-    engine_settings: Settings, elasticsearch: Elasticsearch, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Listening]:
-    with listening(engine_settings, elasticsearch, tmp_path_factory.mktemp("listen")) as found:
-        yield found
 
 
 def forward(running: Listening, *records: dict[str, Any]) -> None:
