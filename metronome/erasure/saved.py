@@ -11,6 +11,7 @@ import hmac
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from functools import cached_property
 from typing import Any
 
 from metronome.archive.work import Work
@@ -56,8 +57,8 @@ class SavedThings:
         found: dict[str, Scrubbed] = {}
         for kind, _ in self._affected(target):
             found.setdefault(kind, Scrubbed()).rewritten += 1
-        for _ in self._changed(target, found):
-            pass
+        for _ in self._points_of(target):
+            _count_point(found, target)
         return {kind: asdict(scrubbed) for kind, scrubbed in found.items()}
 
     def _affected(self, target: Target) -> Iterator[tuple[str, Record]]:
@@ -82,18 +83,19 @@ class SavedThings:
 
     def _changed(self, target: Target, found: dict[str, Scrubbed]) -> Iterator[tuple[str, dict[str, Any] | None]]:
         """The ids of the points that are to go, each with the document that takes its place; they are counted."""
+        for row, dims in self._points_of(target):
+            _count_point(found, target)
+            yield row["id"], self._renamed(row, dims) if _stays(target) else None
+
+    def _points_of(self, target: Target) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+        """The points with an id among their dims, and the dims without it."""
         if not isinstance(target, Whose):
             return
         for row in self._points.rows():
             dims = json.dumps(row["dims"], ensure_ascii=False)
             without = _with_nobody(dims, target)
-            if without == dims:
-                continue
-            instead = self._renamed(row, json.loads(without)) if target.pseudonym else None
-            counted = found.setdefault("points", Scrubbed())
-            counted.deleted += instead is None
-            counted.rewritten += instead is not None
-            yield row["id"], instead
+            if without != dims:
+                yield row, json.loads(without)
 
     def _renamed(self, row: Mapping[str, Any], dims: dict[str, Any]) -> dict[str, Any]:
         """The point under the pseudonym.
@@ -101,8 +103,23 @@ class SavedThings:
         Its id is a keyed hash of the one that it had: nobody else can make it from the person's id, and an erasure that
         is killed and run again makes the same. Two ids of a person at one time stay two points, so sums stay.
         """
-        name = hmac.new(key_of(self._privacy), row["id"].encode(), hashlib.sha256).hexdigest()[:32]
+        name = hmac.new(self._key, row["id"].encode(), hashlib.sha256).hexdigest()[:32]
         return {**row, "id": name, "dims": dims}
+
+    @cached_property
+    def _key(self) -> bytes:
+        return key_of(self._privacy)
+
+
+def _count_point(found: dict[str, Scrubbed], target: Target) -> None:
+    counted = found.setdefault("points", Scrubbed())
+    counted.rewritten += _stays(target)
+    counted.deleted += not _stays(target)
+
+
+def _stays(target: Target) -> bool:
+    """Whether what is about the person stays, under a pseudonym."""
+    return isinstance(target, Whose) and bool(target.pseudonym)
 
 
 def _with_nobody(source: str, target: Whose) -> str:

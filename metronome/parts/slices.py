@@ -9,7 +9,9 @@ Where a subject has more events than a slice should, cuts by time are within it:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
+from typing import Any, TypeVar
 
 import duckdb
 
@@ -19,6 +21,8 @@ from metronome.parts.duck import literal
 SAMPLE = 2000
 
 Cut = tuple[str | None, int | None]
+
+T = TypeVar("T")
 
 
 def cut(database: duckdb.DuckDBPyConnection, rows: str, count: int) -> list[str]:
@@ -31,9 +35,15 @@ def cut(database: duckdb.DuckDBPyConnection, rows: str, count: int) -> list[str]
     found: list[Cut] = database.execute(
         f'select "_subject", "@timestamp" from {rows} using sample reservoir({SAMPLE} rows)'
     ).fetchall()
-    found.sort(key=_place)
-    cuts = sorted({found[len(found) * number // count] for number in range(1, count)} if found else (), key=_place)
+    cuts = evenly(found, count, _place)
     return [_within(low, high) for low, high in pairwise([None, *cuts, None])]
+
+
+def evenly(sample: list[T], count: int, place: Callable[[T], Any]) -> list[T]:
+    """Where to cut rows into `count` slices of about the same size, from some of them; fewer where rows are equal."""
+    sample = sorted(sample, key=place)
+    chosen = {sample[len(sample) * number // count] for number in range(1, count)} if sample else set[T]()
+    return sorted(chosen, key=place)
 
 
 def _place(one: Cut) -> tuple[bool, bytes, bool, int]:

@@ -8,7 +8,7 @@ another; so each run keeps what it found under a name that says how (`c7` single
 reads all runs: a union of as many selects holds a buffer for each, and a million events took more than 400 MB.
 
 A day that doesn't fit into memory is sorted in slices, each by a scan that skips what its runs say is elsewhere. One
-sort of all of it goes to disk and comes back several times, which took twice as long.
+sort of all of it goes to disk and comes back several times.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from metronome.parts import duck
 from metronome.parts.columns import Array, Key, Run, layout
 from metronome.parts.duck import literal, quoted
 from metronome.parts.index import Documents
-from metronome.parts.slices import cut
+from metronome.parts.slices import SAMPLE, cut, evenly
 
 #: Rows of a row group, fewer where documents are large.
 ROW_GROUP = 128 * 1024
@@ -194,8 +194,5 @@ def _cuts(database: duckdb.DuckDBPyConnection, ids: str, events: int) -> list[st
     slices = events // SLICE + 1
     if slices == 1:
         return ["", None]
-    sample = [
-        row[0] for row in database.execute(f"select id from ({ids}) using sample reservoir(2000 rows)").fetchall()
-    ]
-    sample.sort(key=str.encode)
-    return ["", *sorted({sample[len(sample) * n // slices] for n in range(1, slices)}, key=str.encode), None]
+    found = database.execute(f"select id from ({ids}) using sample reservoir({SAMPLE} rows)").fetchall()
+    return ["", *evenly([row[0] for row in found], slices, str.encode), None]
