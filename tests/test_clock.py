@@ -61,6 +61,8 @@ def server(engine_settings: Settings, elasticsearch: Elasticsearch, tmp_path: Pa
     found.environ |= clock.environ
     found.start("serve", "drain")
     found.wait_until_ready()
+    # A gateway is ready to take events before the drain has told how it is.
+    wait_for(lambda: readyz(found) == WELL, "the drain to run")
     yield found
     found.stop()
     remove_indices(elasticsearch, settings)
