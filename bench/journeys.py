@@ -156,19 +156,16 @@ def bench(*, events: int, runs: int) -> dict[str, Any]:
 
 #: What the process of Q8 does: it prints the funnel, and its memory in KB before and at the highest.
 _PROGRAM = """
-import json, re, sys
+import json, sys
 from pathlib import Path
 from bench import journeys
+from bench.memory import highest_kb
 from metronome.settings import Settings
 
-def held():
-    # Not ru_maxrss: that of a process begins with what its parent held.
-    return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
-
 journeys.ask(journeys.Kept(Settings(home=Path(sys.argv[1]) / "none")), journeys.THREE)
-before = held()
+before = highest_kb()
 found = journeys.ask(journeys.Kept(Settings(home=Path(sys.argv[1]))), journeys.THREE)
-print(json.dumps([[step.count for step in found.steps], before, held()]))
+print(json.dumps([[step.count for step in found.steps], before, highest_kb()]))
 """
 
 

@@ -34,7 +34,8 @@ PAGE = 50_000
 
 #: What the process does; it prints seconds, and its memory at the highest in KB.
 _PROGRAM = """
-import resource, sys, time
+import sys, time
+from bench.memory import highest_kb
 from metronome.counter.kept import Kept
 from metronome.counter.process import Processor
 from metronome.counter.source import Source
@@ -54,7 +55,7 @@ processor = Processor(settings, Kept(client, settings), Parts(settings, client, 
 started, cpu = time.perf_counter(), time.process_time()
 processor.process(sys.argv[1])
 elapsed, cpu = time.perf_counter() - started, time.process_time() - cpu
-print(elapsed, cpu, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(elapsed, cpu, highest_kb())
 """
 
 

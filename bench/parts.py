@@ -28,7 +28,7 @@ BATCH = 2000
 _PROGRAM = """
 import sys, time
 from datetime import date
-from pathlib import Path
+from bench.memory import highest_kb
 from metronome.parts.build import Builder
 from metronome.parts.index import Index
 from metronome.settings import Settings
@@ -48,9 +48,7 @@ else:
         with index.moment(number) as moment:
             events += sum(len(page.ids) for page in moment.pages(-1, shard.checkpoint))
 elapsed, cpu = time.perf_counter() - started, time.process_time() - cpu
-# Not getrusage, whose highest value begins with that of the process that started this one.
-(highest,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-print(events, elapsed, cpu, highest.split()[1])
+print(events, elapsed, cpu, highest_kb())
 """
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from bench.host import Gateway, Host, gateway
+from bench.memory import highest_kb
 from metronome.counter.customers import Customers
 from metronome.counter.facts import Fact, Performance, Subject
 from metronome.counter.kept import Kept
@@ -112,8 +113,4 @@ def _memory_mb(running: Gateway) -> float:
     """The most memory that the processes of `metronome serve` ever had, in MB."""
     serve = running.pids[0]
     children = Path(f"/proc/{serve}/task/{serve}/children").read_text().split()
-    found = 0.0
-    for pid in (serve, *map(int, children)):
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-        found += sum(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
-    return found
+    return sum(map(highest_kb, (str(serve), *children))) / 1024
